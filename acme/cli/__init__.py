@@ -1,0 +1,1 @@
+"""The `acme` command: one file per group of verbs, each thin."""

@@ -1,0 +1,146 @@
+"""One batch per dealing date and book: lines, netting, instructions (`rules §6`). Not its seal."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from acme.domain import quantities as q
+from acme.domain.booking import custodian_of
+
+LINE_KEY = ["book", "batch_id", "custodian_id", "asset_id", "quantity_type"]
+ZERO = pl.lit(0, dtype=pl.Int128)
+
+
+def batch_id(run_date: date, book: str) -> str:
+    """Return the id of the batch of a dealing date and book."""
+    return f"B-{run_date.isoformat()}-{book}"
+
+
+def line_id() -> pl.Expr:
+    """Return the id of a line: batch, custodian, asset and quantity type."""
+    return pl.format("{}-{}-{}-{}", "batch_id", "custodian_id", "asset_id", "quantity_type")
+
+
+def with_lines(orders: pl.DataFrame, assets: pl.DataFrame, run_date: date) -> pl.DataFrame:
+    """Give each accepted trade order its batch and line.
+
+    orders: stage.open_orders columns. assets: asset_id, custodian_id, unit_decimals,
+    settlement_date. Adds batch_id, custodian_id, line_id, unit_decimals and settlement_date.
+    """
+    return (
+        orders.drop("line_id", "settlement_date")
+        .join(
+            assets.select("asset_id", "custodian_id", "unit_decimals", "settlement_date"),
+            on="asset_id",
+            how="left",
+        )
+        .with_columns(
+            pl.format("B-{}-{}", pl.lit(run_date.isoformat()), "book").alias("batch_id"),
+            custodian_of(pl.col("book"), pl.col("custodian_id")).alias("custodian_id"),
+        )
+        .with_columns(line_id().alias("line_id"))
+    )
+
+
+def net(orders: pl.DataFrame) -> pl.DataFrame:
+    """Net the orders of `with_lines` into lines, one per LINE_KEY, sorted by line_id.
+
+    Gross buys and sells, crossed = the smaller, net = the difference, side of the net ('' when it
+    is zero); amount lines carry money. `instruction_id` is null where nothing goes out.
+    """
+    quantity = (
+        pl.when(pl.col("quantity_type") == "U").then(q.minor("units")).otherwise(
+            q.cash_to_quantity(q.minor("amount"))
+        )
+    )
+    gross = (
+        orders.group_by(*LINE_KEY, "line_id", "unit_decimals", "settlement_date")
+        .agg(
+            quantity.filter(pl.col("side") == "B").sum().alias("buys"),
+            quantity.filter(pl.col("side") == "S").sum().alias("sells"),
+            pl.len().cast(pl.Int64).alias("order_count"),
+        )
+        .with_columns(
+            pl.min_horizontal("buys", "sells").alias("crossed"),
+            (pl.col("buys") - pl.col("sells")).alias("signed"),
+        )
+    )
+    side = (
+        pl.when(pl.col("signed") > 0)
+        .then(pl.lit("B"))
+        .when(pl.col("signed") < 0)
+        .then(pl.lit("S"))
+        .otherwise(pl.lit(""))
+    )
+    return (
+        gross.with_columns(side.alias("side"))
+        .with_columns(
+            q.as_decimal(pl.col("buys"), q.QUANTITY).alias("gross_buys"),
+            q.as_decimal(pl.col("sells"), q.QUANTITY).alias("gross_sells"),
+            q.as_decimal(pl.col("crossed"), q.QUANTITY).alias("crossed"),
+            q.as_decimal(pl.col("signed").abs(), q.QUANTITY).alias("net"),
+            pl.when(pl.col("side") != "")
+            .then(
+                pl.format(
+                    "{}-{}-{}-{}-{}", "batch_id", "custodian_id", "asset_id", "side", "quantity_type"
+                )
+            )
+            .alias("instruction_id"),
+        )
+        .drop("buys", "sells", "signed")
+        .sort("line_id")
+    )
+
+
+def instructions(lines: pl.DataFrame, run_date: date, currency: str) -> pl.DataFrame:
+    """Return what goes out: the net of every line that has one, sorted by instruction_id."""
+    in_units = pl.col("quantity_type") == "U"
+    return (
+        lines.filter(pl.col("instruction_id").is_not_null())
+        .select(
+            "book",
+            "instruction_id",
+            "batch_id",
+            pl.lit(run_date).alias("dealing_date"),
+            "custodian_id",
+            "asset_id",
+            "side",
+            "quantity_type",
+            pl.when(in_units).then(pl.col("net")).cast(q.UNITS).alias("units"),
+            pl.when(~in_units).then(pl.col("net")).cast(q.CASH).alias("amount"),
+            pl.lit(currency).alias("currency"),
+            "unit_decimals",
+        )
+        .sort("instruction_id")
+    )
+
+
+INSTRUCTION_HEADER = (
+    "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,currency"
+)
+CASH_HEADER = "movement_id,value_date,direction,amount,currency"
+
+
+def instruction_file(rows: pl.DataFrame) -> bytes:
+    """Write `instructions.csv`: units with exactly `unit_decimals` digits, amounts with 2."""
+    lines = [INSTRUCTION_HEADER]
+    for row in rows.sort("instruction_id").iter_rows(named=True):
+        units = "" if row["units"] is None else f"{row['units']:.{row['unit_decimals']}f}"
+        amount = "" if row["amount"] is None else f"{row['amount']:.2f}"
+        lines.append(
+            f"{row['instruction_id']},{row['batch_id']},{row['dealing_date']},{row['custodian_id']},"
+            f"{row['asset_id']},{row['side']},{row['quantity_type']},{units},{amount},{row['currency']}"
+        )
+    return ("\n".join(lines) + "\n").encode()
+
+
+def cash_file(rows: pl.DataFrame) -> bytes:
+    """Write `cash.csv`, rows by movement_id."""
+    lines = [CASH_HEADER]
+    ordered = rows.sort("movement_id").select(
+        "movement_id", "value_date", "direction", "amount", "currency"
+    )
+    lines += [f"{m},{d},{way},{a:.2f},{c}" for m, d, way, a, c in ordered.iter_rows()]
+    return ("\n".join(lines) + "\n").encode()

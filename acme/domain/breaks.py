@@ -1,0 +1,128 @@
+"""The life of a break from day to day, and the assets that breaks suspend (`rules §9`)."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+
+import polars as pl
+
+from acme.domain.calendars import Calendar
+
+SUSPENDING = ("quantity", "missing_at_custodian", "missing_in_ledger", "unknown")
+LIVE_STATES = ("open", "explained")
+IDENTITY = ["book", "custodian_id", "asset_id", "class", "reference"]
+OWNER = "team:operations"
+
+
+def break_id(book: str, custodian: str, asset: str | None, kind: str, reference: str) -> str:
+    """Return the stable identity of a break, 16 hexadecimal digits."""
+    text = "\n".join([book, custodian, asset or "", kind, reference])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def age_bucket(age: pl.Expr) -> pl.Expr:
+    """Return the ageing class of an age in business days."""
+    return (
+        pl.when(age <= 1)
+        .then(pl.lit("0-1"))
+        .when(age <= 3)
+        .then(pl.lit("2-3"))
+        .when(age <= 5)
+        .then(pl.lit("4-5"))
+        .otherwise(pl.lit("6+"))
+    )
+
+
+def carry(
+    found: pl.DataFrame,
+    earlier: pl.DataFrame,
+    proven: pl.DataFrame,
+    run_date: date,
+    calendar: Calendar,
+) -> pl.DataFrame:
+    """Return today's breaks: those found, with their history, and earlier ones not yet closed.
+
+    found: `acme.domain.matching.FOUND_SCHEMA`. earlier: core.reconciliation_breaks of P. proven:
+    break_id of the earlier breaks that today's evidence could show and does not: these become
+    `corrected`. One that shows again reopens with its first-seen date.
+    """
+    ids = [break_id(*row) for row in found.select(IDENTITY).iter_rows()]
+    today = found.with_columns(pl.Series("break_id", ids, dtype=pl.String)).unique(
+        "break_id", keep="first", maintain_order=True
+    )
+    known = earlier.select(
+        "break_id", pl.col("first_seen").alias("_seen"), pl.col("owner").alias("_owner"),
+        pl.col("state").alias("_state"),
+    )
+    shown = today.join(known, on="break_id", how="left").with_columns(
+        pl.col("_seen").fill_null(run_date).alias("first_seen"),
+        pl.col("_owner").fill_null(OWNER).alias("owner"),
+        pl.when(pl.col("_state") == "explained")
+        .then(pl.lit("explained"))
+        .otherwise(pl.lit("open"))
+        .alias("state"),
+    )
+    gone = (
+        earlier.filter(pl.col("state") != "closed")
+        .join(today.select("break_id"), on="break_id", how="anti")
+        .with_columns(
+            pl.when(pl.col("break_id").is_in(proven["break_id"].to_list()))
+            .then(pl.lit("corrected"))
+            .otherwise(pl.col("state"))
+            .alias("state")
+        )
+    )
+    columns = [*IDENTITY, "break_id", "basis", "ours", "theirs", "difference", "first_seen",
+               "owner", "state", "evidence"]
+    merged = pl.concat([shown.select(columns), gone.select(columns)])
+    ages = {day: calendar.business_days_between(day, run_date) for day in merged["first_seen"].unique()}
+    return merged.with_columns(
+        pl.col("first_seen").replace_strict(ages, default=0, return_dtype=pl.Int32).alias("age")
+    ).with_columns(age_bucket(pl.col("age")).alias("age_bucket"))
+
+
+def disproved(
+    earlier: pl.DataFrame, whole_statements: pl.DataFrame, standing: pl.DataFrame
+) -> pl.DataFrame:
+    """Return break_id of the earlier breaks that today's evidence is able to disprove.
+
+    A statement's break needs a whole statement of the same custodian and basis (any basis for
+    `stale_statement`); a price or consideration break needs its confirmation amended away; other
+    instruction breaks are always judged. whole_statements: book, custodian_id, basis. standing:
+    confirmation_id of the events that stand.
+    """
+    accounts = set(whole_statements.select("book", "custodian_id", "basis").iter_rows())
+    custodians = {(book, custodian) for book, custodian, _ in accounts}
+    confirmations = set(standing["confirmation_id"])
+
+    def judged(row: dict[str, str]) -> bool:
+        if row["class"] == "stale_statement":
+            return (row["book"], row["custodian_id"]) in custodians
+        if row["basis"] is not None:
+            return (row["book"], row["custodian_id"], row["basis"]) in accounts
+        if row["class"] in ("price", "consideration"):
+            return row["reference"] not in confirmations
+        return True
+
+    rows = earlier.filter(pl.col("state").is_in(LIVE_STATES)).iter_rows(named=True)
+    return pl.DataFrame({"break_id": [r["break_id"] for r in rows if judged(r)]}, schema={"break_id": pl.String})
+
+
+def suspended_assets(breaks: pl.DataFrame, currency: str) -> pl.DataFrame:
+    """Return book, asset_id, break_id, since of the assets that live breaks suspend.
+
+    A break on the currency, or of a whole statement, suspends no asset.
+    """
+    return (
+        breaks.filter(
+            pl.col("state").is_in(LIVE_STATES)
+            & pl.col("class").is_in(SUSPENDING)
+            & pl.col("asset_id").is_not_null()
+            & (pl.col("asset_id") != currency)
+        )
+        .sort("first_seen", "break_id")
+        .group_by("book", "asset_id", maintain_order=True)
+        .agg(pl.col("break_id").first(), pl.col("first_seen").first().alias("since"))
+        .sort("book", "asset_id")
+    )

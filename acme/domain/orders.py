@@ -1,0 +1,61 @@
+"""Orders: identity, kinds, states and their legal transitions (`rules §4`). Not how one is decided."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+RESERVED_SOURCES: Final = frozenset({"rebalancing", "switch", "withdrawal", "opening"})
+
+# The order in which the orders of a date are taken.
+KIND_RANK: Final = {
+    "contribution": 0,
+    "profile_change": 0,
+    "sell": 1,
+    "switch": 1,
+    "buy": 2,
+    "withdrawal": 3,
+}
+
+TRANSITIONS: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("received", "accepted"),
+        ("received", "rejected"),
+        ("received", "cancelled"),
+        ("accepted", "batched"),
+        ("accepted", "cancelled"),
+        ("accepted", "settled"),
+        ("accepted", "rejected"),
+        ("batched", "placed"),
+        ("placed", "unknown"),
+        ("placed", "executed"),
+        ("placed", "part_executed"),
+        ("placed", "rejected"),
+        ("unknown", "executed"),
+        ("unknown", "part_executed"),
+        ("unknown", "rejected"),
+        ("executed", "settled"),
+        ("part_executed", "settled"),
+    }
+)
+TERMINAL: Final = frozenset({"settled", "rejected", "cancelled"})
+
+
+class IllegalTransitionError(ValueError):
+    """An order was moved between two states that `TRANSITIONS` does not join."""
+
+
+def order_id(source: str, source_ref: str) -> str:
+    """Return the first 32 hexadecimal digits of SHA-256 of source, line feed, source_ref.
+
+    Raises `ValueError` when either holds a line feed (`rules §4`).
+    """
+    if "\n" in source or "\n" in source_ref:
+        raise ValueError(f"source and source_ref hold no line feed: {source!r}, {source_ref!r}")
+    return hashlib.sha256(f"{source}\n{source_ref}".encode()).hexdigest()[:32]
+
+
+def assert_transition(from_state: str, to_state: str) -> None:
+    """Raise `IllegalTransitionError` unless the transition is legal."""
+    if (from_state, to_state) not in TRANSITIONS:
+        raise IllegalTransitionError(f"no order goes from {from_state!r} to {to_state!r}")

@@ -1,0 +1,117 @@
+"""Proof that an order was dealt in a batch: canonical leaves, Merkle tree, seals (`rules §6`).
+
+The tree is that of RFC 9162: SHA-256, leaf prefix 0x00, node prefix 0x01, no duplicated leaf.
+Canonical JSON is RFC 8785; every value here is an ASCII string, for which sorted keys without
+white space are canonical.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
+
+
+def canonical_json(value: dict[str, str]) -> bytes:
+    """Return RFC 8785 canonical JSON of an object of strings.
+
+    Raises `ValueError` where a key or value is not ASCII without control characters: such text
+    would need the escaping rules of RFC 8785, which identifiers and decimals never do.
+    """
+    for text in (*value.keys(), *value.values()):
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError(f"not plain ASCII text: {text!r}")
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def order_salt(salt_key: bytes, order_id: str) -> str:
+    """Return the salt of an order's leaf, HMAC-SHA-256(scheme salt key, order_id)."""
+    return hmac.digest(salt_key, order_id.encode(), "sha256").hex()
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Return the hash of a leaf's canonical bytes."""
+    return hashlib.sha256(LEAF_PREFIX + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node."""
+    return hashlib.sha256(NODE_PREFIX + left + right).digest()
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the root over leaf hashes; that of no leaf is SHA-256 of nothing."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    level = list(leaves)
+    while len(level) > 1:
+        paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(level) - len(level) % 2 :]
+    return level[0]
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the audit path of leaf `index`, from the leaf up (RFC 9162 §2.1.3.1).
+
+    Raises `IndexError` where there is no such leaf.
+    """
+    if not 0 <= index < len(leaves):
+        raise IndexError(f"no leaf {index} among {len(leaves)}")
+    path: list[bytes] = []
+    level = list(leaves)
+    while len(level) > 1:
+        sibling = index ^ 1
+        if sibling < len(level):
+            path.append(level[sibling])
+        paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(level) - len(level) % 2 :]
+        index //= 2
+    return path
+
+
+def verify_inclusion(
+    leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes
+) -> bool:
+    """Say whether `leaf` is leaf `index` of the tree of `size` leaves with `root` (RFC 9162)."""
+    if not 0 <= index < size:
+        return False
+    node, last = leaf, size - 1
+    for sibling in path:
+        if last == 0:
+            return False
+        if index % 2 == 1 or index == last:
+            node = node_hash(sibling, node)
+            while index % 2 == 0 and index != 0:
+                index, last = index >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        index, last = index >> 1, last >> 1
+    return last == 0 and hmac.compare_digest(node, root)
+
+
+@dataclass(frozen=True)
+class SealHeader:
+    """What a batch's seal covers; its hash is what is signed and what the next seal names."""
+
+    batch_id: str
+    dealing_date: str
+    order_count: int
+    lines_sha256: str
+    price_date: str
+    price_version: str
+    rules_version: str
+    code_version: str
+    previous_seal: str
+    merkle_root: str
+
+    def canonical(self) -> bytes:
+        """Return the canonical bytes of the header."""
+        return canonical_json({name: str(value) for name, value in vars(self).items()})
+
+    def seal(self) -> str:
+        """Return the seal: SHA-256 of the canonical header, in hexadecimal."""
+        return hashlib.sha256(self.canonical()).hexdigest()

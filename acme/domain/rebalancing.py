@@ -1,0 +1,606 @@
+"""Re-balancing: what each open pot should trade to come back to its profile (`rules §5`).
+
+Three steps, each a frame in and a frame out: `project` (what a pot will hold once all orders are
+done), `find_due` (value and drift), `propose` (targets, drops, sells, buys within the cash that
+one bad day leaves). Internally Int128 minor units: units, prices and quantities 6 decimals, cash
+in pence, ratios 8 decimals. No result depends on the row order, and pots do not depend on each
+other, so any ranges of pots may be worked apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from acme.domain import quantities as q
+from acme.domain.admission import BOOKED_STATES, PENDING_STATES
+from acme.domain.ledger import SETTLED
+from acme.domain.orders import RESERVED_SOURCES
+from acme.domain.reference import CASH
+
+POT = ["book", "pot_id"]
+ORDER_FLAGS = ["has_order", "has_buy", "has_sell"]
+ZERO = pl.lit(0, dtype=pl.Int128)
+# price (6) × ratio (8) × … compared at 12 decimals: ratio × pence carries 10.
+PER_RATIO_PENCE = 10**2
+
+
+@dataclass(frozen=True)
+class Market:
+    """What re-balancing knows of the assets on T.
+
+    assets: book, asset_id, unit_decimals, price (DECIMAL, of P, null where not accepted),
+    last_price, stress, settlement_date (of a deal of T), suspended.
+    """
+
+    assets: pl.DataFrame
+    currency: str
+    run_date: date
+    as_of: date
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Weights (risk_profile_id, asset_id, weight) and parameters of the profiles valid on T."""
+
+    weights: pl.DataFrame
+    parameters: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Result:
+    """What re-balancing decided.
+
+    decisions: book, pot_id, asset_id ('' = the pot), outcome, value, delta_units, trade_units.
+    trades: book, pot_id, asset_id, side, units DECIMAL.
+    """
+
+    decisions: pl.DataFrame
+    trades: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What pots will hold.
+
+    positions: POT, asset_id, units, available, has_order (any unbooked), has_buy, has_sell (a
+    third party's unbooked). cash: POT, cash (c of §5), settled, promised (what §5.4 subtracts),
+    withdrawals (how many are open). booked_sells: POT, settlement_date, pence. new_sells: POT,
+    settlement_date, room.
+    """
+
+    positions: pl.DataFrame
+    cash: pl.DataFrame
+    booked_sells: pl.DataFrame
+    new_sells: pl.DataFrame
+
+
+def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Projection:
+    """Return what pots hold with everything in flight and every unbooked order counted.
+
+    balances: book, pot_id, state, asset_id, quantity, with the postings of this run's admission.
+    orders: stage.admitted_orders (not terminal).
+    """
+    assets = market.assets.select(
+        "book", "asset_id", "unit_decimals", "settlement_date",
+        q.minor("price").alias("_price"), q.minor("last_price").alias("_last"),
+        q.minor("stress").alias("_stress"),
+    )
+    pending = (
+        orders.filter(pl.col("state").is_in(list(PENDING_STATES)) & pl.col("side").is_not_null())
+        .join(assets, on=["book", "asset_id"], how="left")
+        .with_columns(
+            pl.when(pl.col("side") == "B").then(1).otherwise(-1).cast(pl.Int128).alias("_sign"),
+            q.minor("units").fill_null(0).alias("_units"),
+            q.minor("amount").fill_null(0).alias("_pence"),
+            (pl.col("quantity_type") == "U").alias("_in_units"),
+            (~pl.col("source").is_in(sorted(RESERVED_SOURCES))).alias("_third_party"),
+            (pl.col("kind") == "switch").alias("_switch"),
+        )
+    )
+    _assert_products(pending, balances, assets)
+    quantum = q.unit_quantum_expr(pl.col("unit_decimals"))
+    bought = pl.col("_pence") * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE)
+    pending = pending.with_columns(
+        (
+            pl.col("_sign")
+            * pl.when("_in_units")
+            .then(pl.col("_units"))
+            .otherwise(bought // (pl.col("_price") * quantum) * quantum)
+        ).alias("_expected"),
+        pl.when("_in_units")
+        .then(q.consideration_expr(pl.col("_units"), pl.col("_price")))
+        .otherwise(pl.col("_pence"))
+        .alias("_worth"),
+    )
+    return Projection(
+        positions=_positions(balances, pending, _switched(pending, assets), market.currency),
+        cash=_cash(balances, orders, pending, market.currency),
+        booked_sells=_booked_sells(orders, market.as_of),
+        new_sells=_new_sells(pending, market.run_date),
+    )
+
+
+def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
+    """Return what unbooked switch sales will buy: `trunc(money(units·p) / p_to)` of `to_asset_id`."""
+    target = assets.select(
+        "book", pl.col("asset_id").alias("to_asset_id"), pl.col("_price").alias("_to_price"),
+        q.unit_quantum_expr(pl.col("unit_decimals")).alias("_to_quantum"),
+    )
+    scaled = pl.col("_worth") * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE)
+    return (
+        pending.filter("_switch")
+        .join(target, on=["book", "to_asset_id"], how="left")
+        .select(
+            *POT,
+            pl.col("to_asset_id").alias("asset_id"),
+            (scaled // (pl.col("_to_price") * pl.col("_to_quantum")) * pl.col("_to_quantum"))
+            .fill_null(0)
+            .alias("units"),
+            ZERO.alias("available"),
+            pl.lit(value=True).alias("has_order"),
+            pl.lit(value=False).alias("has_buy"),
+            pl.lit(value=False).alias("has_sell"),
+        )
+    )
+
+
+def _positions(
+    balances: pl.DataFrame, pending: pl.DataFrame, switched: pl.DataFrame, currency: str
+) -> pl.DataFrame:
+    held = balances.filter(pl.col("asset_id") != currency).select(
+        *POT, "asset_id",
+        q.minor("quantity").alias("units"),
+        pl.when(pl.col("state") == SETTLED).then(q.minor("quantity")).otherwise(ZERO).alias("available"),
+        *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
+    )
+    # An amount buy of an asset without price adds no units but still counts as holding it.
+    ordered = pending.select(
+        *POT, "asset_id",
+        pl.col("_expected").fill_null(0).alias("units"),
+        ZERO.alias("available"),
+        pl.lit(value=True).alias("has_order"),
+        (pl.col("_third_party") & (pl.col("side") == "B")).alias("has_buy"),
+        (pl.col("_third_party") & (pl.col("side") == "S")).alias("has_sell"),
+    )
+    return (
+        pl.concat([held, ordered, switched])
+        .group_by(*POT, "asset_id")
+        .agg(
+            pl.col("units").sum(), pl.col("available").sum(), pl.col(ORDER_FLAGS).any(),
+        )
+    )
+
+
+def _cash(
+    balances: pl.DataFrame, orders: pl.DataFrame, pending: pl.DataFrame, currency: str
+) -> pl.DataFrame:
+    """Return POT, cash, settled, promised, withdrawals in pence (Int128)."""
+    pence = q.minor("quantity") // q.QUANTITIES_PER_PENNY
+
+    def parts(**given: pl.Expr) -> list[pl.Expr]:
+        names = ("cash", "settled", "promised", "withdrawals")
+        return [given.get(name, ZERO).cast(pl.Int128).alias(name) for name in names]
+
+    held = balances.filter(pl.col("asset_id") == currency).select(
+        *POT,
+        *parts(cash=pence, settled=pl.when(pl.col("state") == SETTLED).then(pence).otherwise(ZERO)),
+    )
+    unreserved = pl.col("reserved") == 0
+    unit_buy = pl.col("_in_units") & (pl.col("side") == "B")
+    stressed = q.stressed_cost_expr(pl.col("_units"), pl.col("_last"), pl.col("_stress"))
+    ordered = pending.select(
+        *POT,
+        *parts(
+            cash=pl.when("_switch")
+            .then(ZERO)
+            .when(pl.col("side") == "B")
+            .then(-1 * pl.col("_worth"))
+            .otherwise(pl.col("_worth")),
+            promised=pl.when(unit_buy)
+            .then(stressed)
+            .when((pl.col("side") == "B") & unreserved)
+            .then(pl.col("_pence"))
+            .otherwise(ZERO),
+        ),
+    )
+    booked_buys = orders.filter(
+        pl.col("state").is_in(list(BOOKED_STATES)) & (pl.col("side") == "B") & unreserved
+    ).select(*POT, *parts(promised=q.minor("consideration")))
+    reserved_pence = q.minor("reserved") // q.QUANTITIES_PER_PENNY
+    withdrawals = orders.filter(
+        (pl.col("kind") == "withdrawal") & pl.col("side").is_null() & pl.col("amount").is_not_null()
+    ).select(
+        *POT,
+        *parts(
+            cash=-1 * q.minor("amount"),
+            promised=q.minor("amount") - reserved_pence,
+            withdrawals=pl.lit(1, dtype=pl.Int128),
+        ),
+    )
+    return (
+        pl.concat([held, ordered, booked_buys, withdrawals])
+        .group_by(POT)
+        .agg(pl.col("cash", "settled", "promised", "withdrawals").sum())
+    )
+
+
+def _booked_sells(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
+    """Return POT, settlement_date, pence of booked sells whose settlement date is after P."""
+    return orders.filter(
+        pl.col("state").is_in(list(BOOKED_STATES))
+        & (pl.col("side") == "S")
+        & (pl.col("settlement_date") > as_of)
+    ).select(*POT, "settlement_date", q.minor("consideration").alias("pence"))
+
+
+def _new_sells(pending: pl.DataFrame, run_date: date) -> pl.DataFrame:
+    """Return POT, settlement_date, `room` (10 decimals) of this run's third-party sells."""
+    return pending.filter(
+        (pl.col("side") == "S")
+        & (pl.col("dealing_date") == run_date)
+        & (pl.col("state") == "accepted")
+        & (pl.col("kind") != "switch")
+    ).select(
+        *POT,
+        pl.col("settlement_date_right").alias("settlement_date"),
+        (pl.col("_worth") * (q.RATIO_SCALE - pl.col("_stress"))).alias("room"),
+    )
+
+
+def _assert_products(pending: pl.DataFrame, balances: pl.DataFrame, assets: pl.DataFrame) -> None:
+    price = max(q.largest(assets, "_price"), q.largest(assets, "_last"))
+    units = max(q.largest(pending, "_units"), q.largest(balances, "quantity"))
+    q.assert_bounds("stressed cost", units, price, 4 * q.RATIO_SCALE)
+    q.assert_bounds("amount over price", q.largest(pending, "_pence"), 10**10)
+
+
+def find_due(
+    pots: pl.DataFrame, projection: Projection, profiles: Profiles, market: Market
+) -> pl.DataFrame:
+    """Value every pot and say whether it is due (`rules §5`, opening and step 1).
+
+    pots: book, pot_id, risk_profile_id, status, reprofiled. Returns one row per open pot: POT,
+    risk_profile_id, schedule, min_trade, cash, settled, promised, withdrawals, value (pence) and
+    `outcome`: unknown_profile,
+    self_select, no_price, no_value, not_due or due.
+    """
+    priced = market.assets.select("book", "asset_id", q.minor("price").alias("price"))
+    parameters = profiles.parameters.select(
+        "risk_profile_id", "schedule",
+        q.minor("min_trade").alias("min_trade"),
+        q.minor("drift_band").alias("drift_band"),
+        q.minor("cash_band").alias("cash_band"),
+    )
+    open_pots = (
+        pots.filter(pl.col("status") == "open")
+        .select(*POT, "risk_profile_id", "reprofiled")
+        .join(parameters, on="risk_profile_id", how="left")
+        .join(projection.cash, on=POT, how="left")
+        .with_columns(pl.col("cash", "settled", "promised", "withdrawals").fill_null(0))
+    )
+    weights = profiles.weights.with_columns(q.minor("weight").alias("weight"))
+    holdings = (
+        projection.positions.lazy()
+        .join(open_pots.lazy().select(*POT, "risk_profile_id", "drift_band"), on=POT)
+        .join(priced.lazy(), on=["book", "asset_id"], how="left")
+        .join(
+            weights.lazy().filter(pl.col("asset_id") != CASH).select("risk_profile_id", "asset_id", "weight"),
+            on=["risk_profile_id", "asset_id"],
+            how="left",
+        )
+        .with_columns(pl.col("weight").fill_null(0), (pl.col("units") * pl.col("price")).alias("worth"))
+        .select(*POT, "units", "has_order", "price", "worth", "weight", "drift_band")
+        .collect()
+    )
+    return _judge(open_pots, holdings, weights, priced)
+
+
+def _judge(
+    open_pots: pl.DataFrame, holdings: pl.DataFrame, weights: pl.DataFrame, priced: pl.DataFrame
+) -> pl.DataFrame:
+    sums = holdings.lazy().group_by(POT).agg(
+        q.half_even_expr(pl.col("worth"), q.PRODUCT_PER_PENNY).sum().alias("holdings"),
+        (((pl.col("units") != 0) | pl.col("has_order")) & pl.col("price").is_null())
+        .any()
+        .alias("unpriced"),
+        (pl.col("weight") > pl.col("drift_band")).sum().alias("_held_large"),
+    )
+    valued = (
+        open_pots.lazy()
+        .join(sums, on=POT, how="left")
+        .join(_profile_facts(weights, priced).lazy(), on=["book", "risk_profile_id"], how="left")
+        .with_columns((pl.col("cash") + pl.col("holdings").fill_null(0)).alias("value"))
+        .collect()
+    )
+    q.assert_bounds("weight × value", q.largest(valued, "value"), 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
+    drifts = (
+        holdings.lazy()
+        .join(valued.lazy().select(*POT, "value"), on=POT)
+        .group_by(POT)
+        .agg(
+            (
+                (pl.col("worth") - pl.col("weight") * pl.col("value") * PER_RATIO_PENCE).abs()
+                > pl.col("drift_band") * pl.col("value") * PER_RATIO_PENCE
+            )
+            .any()
+            .alias("drifted")
+        )
+    )
+    # An asset of the profile that a pot does not hold is off by its whole weight: |0 - w·V| > d·V.
+    large = (
+        weights.filter(pl.col("asset_id") != CASH)
+        .join(open_pots.select("risk_profile_id", "drift_band").unique(), on="risk_profile_id")
+        .group_by("risk_profile_id")
+        .agg((pl.col("weight") > pl.col("drift_band")).sum().alias("_large"))
+    )
+    cash_off = (pl.col("cash") * q.RATIO_SCALE - pl.col("cash_weight") * pl.col("value")).abs()
+    due = (
+        pl.col("drifted").fill_null(value=False)
+        | (pl.col("_held_large").fill_null(0) < pl.col("_large").fill_null(0))
+        | (cash_off > pl.col("cash_band") * pl.col("value"))
+        | (pl.col("cash") < 0)
+        | pl.col("reprofiled")
+        | (pl.col("schedule") == "daily")
+    )
+    outcome = (
+        pl.when(pl.col("schedule").is_null())
+        .then(pl.lit("unknown_profile"))
+        .when(pl.col("schedule") == "none")
+        .then(pl.lit("self_select"))
+        .when(pl.col("unpriced").fill_null(value=False) | pl.col("untargetable").fill_null(value=False))
+        .then(pl.lit("no_price"))
+        .when(pl.col("value") <= 0)
+        .then(pl.lit("no_value"))
+        .when(due)
+        .then(pl.lit("due"))
+        .otherwise(pl.lit("not_due"))
+    )
+    return (
+        valued.lazy()
+        .join(drifts, on=POT, how="left")
+        .join(large.lazy(), on="risk_profile_id", how="left")
+        .with_columns(outcome.alias("outcome"))
+        .select(
+            *POT, "risk_profile_id", "schedule", "min_trade", "cash", "settled", "promised",
+            "withdrawals", "value", "outcome",
+        )
+        .collect()
+    )
+
+
+def _profile_facts(weights: pl.DataFrame, priced: pl.DataFrame) -> pl.DataFrame:
+    """Return book, risk_profile_id, cash_weight, untargetable (a target without a price)."""
+    books = priced.select("book").unique()
+    return (
+        weights.join(books, how="cross")
+        .join(priced, on=["book", "asset_id"], how="left")
+        .group_by("book", "risk_profile_id")
+        .agg(
+            pl.col("weight").filter(pl.col("asset_id") == CASH).sum().alias("cash_weight"),
+            (
+                (pl.col("asset_id") != CASH) & (pl.col("weight") > 0) & pl.col("price").is_null()
+            ).any().alias("untargetable"),
+        )
+    )
+
+
+def propose(
+    due: pl.DataFrame, projection: Projection, profiles: Profiles, market: Market
+) -> pl.DataFrame:
+    """Return POT, asset_id, outcome, delta, trade (Int128, signed) for due pots (`rules §5.2-5.4`).
+
+    Pots without value and with an open withdrawal sell what is available instead.
+    """
+    deltas = _deltas(due.filter(pl.col("outcome") == "due"), projection, profiles, market)
+    judged = _drop(deltas)
+    sells = judged.filter(pl.col("outcome") == "sell").with_columns(
+        (-1 * pl.min_horizontal(-1 * pl.col("delta"), "available")).alias("trade"),
+    )
+    buys = _cap(judged.filter(pl.col("outcome") == "buy"), sells, projection)
+    columns = [*POT, "asset_id", "outcome", "delta", "trade"]
+    dropped = judged.filter(~pl.col("outcome").is_in(["sell", "buy"])).with_columns(ZERO.alias("trade"))
+    return pl.concat(
+        [
+            sells.with_columns(
+                pl.when(pl.col("trade") == 0)
+                .then(pl.lit("nothing_available"))
+                .otherwise(pl.lit("trade"))
+                .alias("outcome")
+            ).select(columns),
+            buys.select(columns),
+            dropped.select(columns),
+            _sell_for_withdrawals(due, projection, market).select(columns),
+        ]
+    )
+
+
+def _market_terms(market: Market) -> pl.DataFrame:
+    return market.assets.select(
+        "book", "asset_id", "suspended", "settlement_date",
+        q.minor("price").alias("price"), q.minor("stress").alias("stress"),
+        q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
+    )
+
+
+def _deltas(
+    due: pl.DataFrame, projection: Projection, profiles: Profiles, market: Market
+) -> pl.DataFrame:
+    """Return the wanted change of every held or targeted asset of the due pots."""
+    columns = [*POT, "asset_id"]
+    targets = due.select(*POT, "risk_profile_id").join(
+        profiles.weights.filter((pl.col("asset_id") != CASH) & (pl.col("weight") > 0)).select(
+            "risk_profile_id", "asset_id", q.minor("weight").alias("weight")
+        ),
+        on="risk_profile_id",
+    )
+    held = projection.positions.join(due.select(POT), on=POT, how="semi")
+    terms = _market_terms(market)
+    wide = (
+        targets.select(*columns, "weight")
+        .join(held, on=columns, how="full", coalesce=True)
+        .with_columns(
+            pl.col("weight", "units", "available").fill_null(0),
+            pl.col(ORDER_FLAGS).fill_null(value=False),
+        )
+        .join(due.select(*POT, "value", "cash", "min_trade", "settled", "promised"), on=POT)
+        .join(terms, on=["book", "asset_id"])
+        .filter(pl.col("price").is_not_null())
+    )
+    value = q.largest(wide, "value")
+    q.assert_bounds("weight × value × units", value, q.RATIO_SCALE, 10**2)
+    q.assert_bounds("units × price", q.largest(wide, "units"), q.largest(wide, "price"))
+    # weight (8) × pence (2) over price (6) carries 4 decimals; 10² more make units at 6.
+    target = (
+        pl.col("weight") * pl.col("value") * 10**2
+        // (pl.col("price") * pl.col("quantum"))
+        * pl.col("quantum")
+    )
+    return wide.with_columns((target - pl.col("units")).alias("delta")).with_columns(
+        q.consideration_expr(pl.col("delta").abs(), pl.col("price")).alias("worth")
+    ).filter(pl.col("delta") != 0)
+
+
+def _drop(deltas: pl.DataFrame) -> pl.DataFrame:
+    """Name the outcome of every delta: a reason for which it is dropped, or sell or buy."""
+    selling = pl.col("delta") < 0
+    small = (pl.col("worth") < pl.col("min_trade")) & ~(selling & (pl.col("cash") < 0))
+    opposed = pl.when(selling).then(pl.col("has_buy")).otherwise(pl.col("has_sell"))
+    return deltas.with_columns(
+        pl.when(small)
+        .then(pl.lit("below_min_trade"))
+        .when(pl.col("suspended"))
+        .then(pl.lit("asset_suspended"))
+        .when(opposed)
+        .then(pl.lit("opposite_order"))
+        .when(selling)
+        .then(pl.lit("sell"))
+        .otherwise(pl.lit("buy"))
+        .alias("outcome")
+    )
+
+
+def _cap(buys: pl.DataFrame, sells: pl.DataFrame, projection: Projection) -> pl.DataFrame:
+    """Cap buys so that one bad day cannot overdraw the pot (`rules §5.4`)."""
+    costed = buys.with_columns(
+        q.stressed_cost_expr(pl.col("delta"), pl.col("price"), pl.col("stress")).alias("cost")
+    )
+    _assert_costs(buys)
+    per_pot = costed.group_by(POT).agg(
+        pl.col("settlement_date").min().alias("earliest"),
+        (pl.col("cost").sum() * q.RATIO_SCALE).alias("need"),
+        pl.col("settled").first(),
+        pl.col("promised").first(),
+    )
+
+    def until_earliest(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+        return (
+            per_pot.select(*POT, "earliest")
+            .join(frame, on=POT)
+            .filter(pl.col("settlement_date") <= pl.col("earliest"))
+            .group_by(POT)
+            .agg(pl.col(column).sum().alias(name))
+        )
+
+    own_sells = sells.with_columns(
+        (
+            q.consideration_expr(-1 * pl.col("trade"), pl.col("price"))
+            * (q.RATIO_SCALE - pl.col("stress"))
+        ).alias("room")
+    ).select(*POT, "settlement_date", "room")
+    expected = pl.concat([own_sells, projection.new_sells])
+    with_room = (
+        per_pot.join(until_earliest(projection.booked_sells, "pence", "due_in"), on=POT, how="left")
+        .join(until_earliest(expected, "room", "expected"), on=POT, how="left")
+        .with_columns(
+            (
+                (pl.col("settled") + pl.col("due_in").fill_null(0) - pl.col("promised"))
+                * q.RATIO_SCALE
+                + pl.col("expected").fill_null(0)
+            ).alias("room")
+        )
+    )
+    joined = costed.join(with_room.select(*POT, "need", "room"), on=POT)
+    room = pl.max_horizontal(pl.col("room"), ZERO)
+    q.assert_bounds("units × room", q.largest(joined, "delta"), q.largest(joined, "room"))
+    cut = pl.col("need") > pl.col("room")
+    capped = joined.with_columns(
+        pl.when(cut)
+        .then(pl.col("delta") * room // (pl.col("need") * pl.col("quantum")) * pl.col("quantum"))
+        .otherwise(pl.col("delta"))
+        .alias("trade")
+    )
+    too_small = cut & (
+        q.consideration_expr(pl.col("trade"), pl.col("price")) < pl.col("min_trade")
+    ) | (pl.col("trade") == 0)
+    return capped.with_columns(
+        pl.when(too_small).then(ZERO).otherwise(pl.col("trade")).alias("trade"),
+        pl.when(too_small).then(pl.lit("no_room")).otherwise(pl.lit("trade")).alias("outcome"),
+    )
+
+
+def _assert_costs(buys: pl.DataFrame) -> None:
+    q.assert_bounds(
+        "stressed cost", q.largest(buys, "delta"), q.largest(buys, "price"), 4 * q.RATIO_SCALE
+    )
+
+
+def _sell_for_withdrawals(
+    due: pl.DataFrame, projection: Projection, market: Market
+) -> pl.DataFrame:
+    """Sell every available unit of a pot without value that has an open withdrawal (`rules §5`)."""
+    pots = due.filter((pl.col("outcome") == "no_value") & (pl.col("withdrawals") > 0)).select(POT)
+    return (
+        projection.positions.join(pots, on=POT, how="semi")
+        .join(_market_terms(market), on=["book", "asset_id"])
+        .filter(pl.col("price").is_not_null() & ~pl.col("suspended") & (pl.col("available") > 0))
+        .with_columns(
+            pl.lit("trade").alias("outcome"),
+            (-1 * pl.col("available")).alias("delta"),
+            (-1 * pl.col("available")).alias("trade"),
+        )
+    )
+
+
+def rebalance(
+    pots: pl.DataFrame,
+    balances: pl.DataFrame,
+    orders: pl.DataFrame,
+    profiles: Profiles,
+    market: Market,
+) -> Result:
+    """Re-balance every open pot (`rules §5`); see `project`, `find_due`, `propose` for the inputs.
+
+    Decisions are sorted by POT, asset_id; trades likewise.
+    """
+    projection = project(balances, orders, market)
+    judged = find_due(pots, projection, profiles, market)
+    proposed = propose(judged, projection, profiles, market)
+    no_units = pl.lit(None, dtype=q.UNITS)
+    decisions = pl.concat(
+        [
+            judged.select(
+                *POT, pl.lit("").alias("asset_id"), "outcome",
+                q.as_decimal(pl.col("value"), q.CASH).alias("value"),
+                no_units.alias("delta_units"), no_units.alias("trade_units"),
+            ),
+            proposed.select(
+                *POT, "asset_id", "outcome",
+                pl.lit(None, dtype=q.CASH).alias("value"),
+                q.as_decimal(pl.col("delta"), q.UNITS).alias("delta_units"),
+                q.as_decimal(pl.col("trade"), q.UNITS).alias("trade_units"),
+            ),
+        ]
+    ).sort(*POT, "asset_id")
+    trades = (
+        proposed.filter(pl.col("trade") != 0)
+        .select(
+            *POT, "asset_id",
+            pl.when(pl.col("trade") > 0).then(pl.lit("B")).otherwise(pl.lit("S")).alias("side"),
+            q.as_decimal(pl.col("trade").abs(), q.UNITS).alias("units"),
+        )
+        .sort(*POT, "asset_id")
+    )
+    return Result(decisions, trades)

@@ -1,0 +1,1 @@
+"""HTTP for third parties: durable order intake, status, proofs. No rule of dealing."""

@@ -1,0 +1,56 @@
+"""Durable file writes and file hashes; nothing here knows what a file means."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of the file's bytes as 64 lower-case hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename or a removal in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(
+    path: Path,
+    content: bytes,
+    *,
+    mode: int | None = None,
+    owner: tuple[int, int] | None = None,
+) -> None:
+    """Write `content` to `path` so that a reader, or a crash, sees all of it or nothing.
+
+    The bytes go to a new name in the same folder, are flushed to disk, and are renamed onto
+    `path`; then the folder is flushed. `mode` are the permission bits (default: what the umask
+    leaves of 0666), `owner` is (uid, gid). A failure leaves `path` as it was and no other file.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(12)}.tmp")
+    # O_EXCL: a name somebody else planted (a link, say) is never written through.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            if owner is not None:
+                os.fchown(stream.fileno(), *owner)
+            if mode is not None:
+                os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)

@@ -1,0 +1,37 @@
+"""Sending published files to the custodians, once published and never otherwise (`rules §6`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from acme.lakehouse.control import CheckOutcome, Dispatch
+from acme.lakehouse.files import write_atomic
+from acme.operations.platform import Platform
+
+
+def send_all(platform: Platform) -> int:
+    """Write every unsent file of published dates to the outbox and return how many left.
+
+    Sending again writes the same bytes. The `.sha256` is there before the file it vouches for.
+    """
+    waiting = platform.control.unsent_dispatches()
+    for item in waiting:
+        _send(platform, item)
+        platform.control.mark_sent(item.run_date, item.custodian_id, item.file_name)
+    return len(waiting)
+
+
+def _send(platform: Platform, item: Dispatch) -> None:
+    folder = platform.home.outbox / item.custodian_id / item.run_date.isoformat()
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(item.content).hexdigest()
+    write_atomic(folder / f"{item.file_name}.sha256", f"{digest}  {item.file_name}\n".encode())
+    write_atomic(folder / item.file_name, item.content)
+
+
+def check_row(outcome: CheckOutcome) -> tuple[str, bool, bool, int, str]:
+    """Return a check's outcome as a row of core.check_results."""
+    detail = json.loads(outcome.detail)
+    first = json.dumps(detail["first"], sort_keys=True)
+    return (outcome.check_name, outcome.passed, detail["blocking"], detail["failures"], first)

@@ -1,0 +1,53 @@
+"""One opened installation: its home, Postgres, control schema and lake. Starts no run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import time
+
+from acme.lakehouse import postgres
+from acme.lakehouse.control import Control
+from acme.lakehouse.home import Home, clock
+from acme.lakehouse.lake import Lake
+from acme.lakehouse.migrate import migrate
+
+
+@dataclass
+class Platform:
+    """The parts of an installation that every command and process works with."""
+
+    home: Home
+    url: str
+    control: Control
+    lake: Lake
+
+
+def open_platform(home: Home | None = None) -> Platform:
+    """Open the installation of ACME_HOME, starting its embedded Postgres where there is none.
+
+    Raises `PostgresError` where no server can be started or reached.
+    """
+    where = home or Home.from_env()
+    url = postgres.start(where)
+    return Platform(where, url, Control(url), Lake(where, url))
+
+
+def initialise(home: Home, currency: str, cutoff: time, timezone: str) -> Platform:
+    """Make an empty installation with its scheme; once more with the same values has no effect."""
+    home.create()
+    platform = open_platform(home)
+    migrate(platform.url)
+    platform.control.create_scheme(currency, cutoff, timezone)
+    platform.lake.create()
+    return platform
+
+
+def event_clock() -> bool:
+    """Say whether an order's time is the one its file gives (ACME_CLOCK=event)."""
+    return clock() == "event"
+
+
+def wait_seconds() -> float:
+    """Return how long a run waits for another run of its date, in seconds."""
+    return float(os.environ.get("ACME_RUN_WAIT_SECONDS", "600"))

@@ -1,0 +1,1 @@
+"""The processes: one folder per team, in it one folder per process."""

@@ -1,0 +1,98 @@
+"""Reference: assets, risk profiles, pots and opening positions as known from this run on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from acme.domain import holds
+from acme.domain.day import Day
+
+KEYS = {
+    "assets": ["asset_id", "valid_from"],
+    "risk_profiles": ["risk_profile_id", "asset_id", "valid_from"],
+    "risk_profile_parameters": ["risk_profile_id", "valid_from"],
+}
+NO_EFFECT = ["key", "values_sha256"]
+
+
+def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Bring the reference data up to date; a later row of a key replaces an earlier one."""
+    open_holds = inputs["previous.core.holds"]
+    outputs: dict[str, pl.DataFrame] = {}
+    held: list[pl.DataFrame] = []
+    for feed, key in KEYS.items():
+        resolved = holds.resolve(feed, inputs[f"feed.{feed}"], key, open_holds, day.run_date)
+        held.append(resolved.holds)
+        outputs[f"core.{feed}"] = _replace(inputs[f"previous.core.{feed}"], resolved.rows, key)
+    pots, quarantined_pots, pot_holds = _pots(day, inputs)
+    positions, quarantined, position_holds, accepted = _opening_positions(day, inputs)
+    return outputs | {
+        "stage.landed_pots": pots,
+        "stage.opening_positions": positions,
+        "stage.reference_holds": pl.concat([*held, pot_holds, position_holds]),
+        "stage.reference_quarantine": pl.concat([quarantined_pots, quarantined]),
+        "accepted.opening_positions": accepted,
+    }
+
+
+def _replace(known: pl.DataFrame, rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    columns = [c for c in known.columns if c != "run_date"]
+    kept = known.select(columns).join(rows, on=key, how="anti")
+    return pl.concat([kept, rows.select(columns)])
+
+
+def _pots(day: Day, inputs: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, ...]:
+    """Add new pots; a known pot's profile changes by order alone, so another row is quarantined."""
+    known = inputs["previous.core.pots"].drop("run_date")
+    resolved = holds.resolve(
+        "pots", inputs["feed.pots"], ["pot_id"], inputs["previous.core.holds"], day.run_date
+    )
+    rows = resolved.rows
+    fields = ["book", "member_ref", "opened_on"]
+    repeated = rows.join(known, on="pot_id", suffix="_known")
+    differs = pl.any_horizontal(pl.col(f) != pl.col(f"{f}_known") for f in fields)
+    quarantined = repeated.filter(differs).select(
+        pl.lit("pots").alias("feed"),
+        "key",
+        "file_sha256",
+        pl.col("row").cast(pl.Int64),
+        pl.lit("pot_exists").alias("rule"),
+        pl.lit("the pot is known with other values; those stand").alias("detail"),
+    )
+    new = rows.join(known, on="pot_id", how="anti").with_columns(pl.lit("open").alias("status"))
+    return pl.concat([known, new.select(known.columns)]), quarantined, resolved.holds
+
+
+def _opening_positions(day: Day, inputs: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, ...]:
+    resolved = holds.resolve(
+        "opening_positions",
+        inputs["feed.opening_positions"],
+        ["as_of", "pot_id", "asset_id"],
+        inputs["previous.core.holds"],
+        day.run_date,
+    )
+    new, changed = holds.split_known(
+        "opening_positions",
+        resolved.rows,
+        inputs["accepted.opening_positions"],
+        "position_already_opened",
+    )
+    late = new.filter(pl.col("as_of") > day.as_of)
+    too_late = late.select(
+        pl.lit("opening_positions").alias("feed"),
+        "key",
+        "file_sha256",
+        pl.col("row").cast(pl.Int64),
+        pl.lit("as_of_not_before_run").alias("rule"),
+        pl.lit(f"as_of lies after {day.as_of}, the last close before the run").alias("detail"),
+    )
+    taken = new.filter(pl.col("as_of") <= day.as_of)
+    columns = ["as_of", "pot_id", "asset_id", "units", "file_sha256"]
+    return (
+        taken.select(columns),
+        pl.concat([changed, too_late]),
+        resolved.holds,
+        taken.select(NO_EFFECT),
+    )

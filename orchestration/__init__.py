@@ -1,0 +1,1 @@
+"""How processes become Dagster assets: archetypes, resources, jobs, schedules. No dealing rule."""

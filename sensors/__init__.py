@@ -1,0 +1,1 @@
+"""What starts a run: files arriving, the cut-off. No computation of a day."""
