@@ -26,7 +26,6 @@ from orchestration.registry import blocking_checks, published_datasets
 from orchestration.shell import DayRefusedError, ProcessSpec, Run
 
 
-
 def compute(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     """Run a pure process; the first of the dealing part asks what the morning proved."""
     if spec.stage == "decide" and "core.orders" in spec.reads:
@@ -48,12 +47,13 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     offered = run.control.offered_files(run.run_date)
     day = run.day(add(known, run.feed("holidays", offered)))
     refuse_out_of_turn(run, day.calendars)
+    by_event = event_clock(run.platform.home)
     fixed = run.control.fix_run_inputs(
         run.run_date,
-        day.cut_off.instant(run.run_date) if event_clock() else None,
+        day.cut_off.instant(run.run_date) if by_event else None,
         epoch=run.lock.epoch,
     )
-    received = day.cut_off_instant if event_clock() else None
+    received = day.cut_off_instant if by_event else None
     files = _files_frame(fixed, received)
     accepted = files.filter(pl.col("verdict") == "accepted")
     return run.write(
@@ -84,16 +84,31 @@ def refuse_out_of_turn(run: Run, calendars: Calendars) -> None:
 
 def _files_frame(files: list[LandedFile], received: object) -> pl.DataFrame:
     rows = [
-        (f.sequence, f.feed, f.name, f.file_sha256, f.size, f.rows, received or f.received_at,
-         f.verdict, f.findings)
+        (
+            f.sequence,
+            f.feed,
+            f.name,
+            f.file_sha256,
+            f.size,
+            f.rows,
+            received or f.received_at,
+            f.verdict,
+            f.findings,
+        )
         for f in files
     ]
     return pl.DataFrame(
         rows,
         schema={
-            "sequence": pl.Int64, "feed": pl.String, "name": pl.String, "file_sha256": pl.String,
-            "size": pl.Int64, "rows": pl.Int64, "received_at": pl.Datetime("us", "UTC"),
-            "verdict": pl.String, "findings": pl.String,
+            "sequence": pl.Int64,
+            "feed": pl.String,
+            "name": pl.String,
+            "file_sha256": pl.String,
+            "size": pl.Int64,
+            "rows": pl.Int64,
+            "received_at": pl.Datetime("us", "UTC"),
+            "verdict": pl.String,
+            "findings": pl.String,
         },
         orient="row",
     )
@@ -122,8 +137,12 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
         orders = frames["stage.batched_orders"].filter(pl.col("book") == book)
         lines = frames["core.batch_lines"].filter(pl.col("book") == book)
         header = seals.seal_header(
-            batching.batch_id(day.run_date, book), orders, lines, terms,
-            earlier.get(book, seals.NO_SEAL), salt_key(home),
+            batching.batch_id(day.run_date, book),
+            orders,
+            lines,
+            terms,
+            earlier.get(book, seals.NO_SEAL),
+            salt_key(home),
         )
         rows.append(
             {
@@ -143,10 +162,15 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
                 "known_at": day.known_at,
             }
         )
-    return run.write(spec, {"core.dealing_batches": pl.DataFrame(rows).with_columns(
-        pl.col("order_count", "line_count").cast(pl.Int64),
-        pl.col("known_at").cast(pl.Datetime("us", "UTC")),
-    )})
+    return run.write(
+        spec,
+        {
+            "core.dealing_batches": pl.DataFrame(rows).with_columns(
+                pl.col("order_count", "line_count").cast(pl.Int64),
+                pl.col("known_at").cast(pl.Datetime("us", "UTC")),
+            )
+        },
+    )
 
 
 # ---- publish --------------------------------------------------------------------------------
@@ -199,8 +223,11 @@ def _check_results(run: Run) -> pl.DataFrame:
     return pl.DataFrame(
         rows,
         schema={
-            "check_name": pl.String, "passed": pl.Boolean, "blocking": pl.Boolean,
-            "failures": pl.Int64, "detail": pl.String,
+            "check_name": pl.String,
+            "passed": pl.Boolean,
+            "blocking": pl.Boolean,
+            "failures": pl.Int64,
+            "detail": pl.String,
         },
         orient="row",
     )
@@ -218,7 +245,9 @@ def _dispatches(day: Day, frames: dict[str, pl.DataFrame]) -> list[Dispatch]:
     files = []
     for custodian in sorted(custodians):
         mine = frames["core.instructions"].filter(pl.col("custodian_id") == custodian)
-        files.append(_dispatch(day.run_date, custodian, "instructions.csv", batching.instruction_file(mine)))
+        files.append(
+            _dispatch(day.run_date, custodian, "instructions.csv", batching.instruction_file(mine))
+        )
         if custodian in cash_custodians:
             moved = frames["core.cash_movements"].filter(pl.col("custodian_id") == custodian)
             files.append(_dispatch(day.run_date, custodian, "cash.csv", batching.cash_file(moved)))

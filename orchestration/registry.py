@@ -36,8 +36,13 @@ def spec_of(folder: str, attributes: dict[str, Any]) -> ProcessSpec:
 
     checks = tuple(
         CheckSpec(
-            name=c["name"], on=c["on_dataset"], description=c["description"], reads=names(c, "reads"),
-            reads_previous=names(c, "reads_previous"), blocking=c.get("blocking", True),
+            name=c["name"],
+            on=c["on_dataset"],
+            description=c["description"],
+            reads=names(c, "reads"),
+            reads_previous=names(c, "reads_previous"),
+            blocking=c.get("blocking", True),
+            engine=c.get("engine", "polars"),
         )
         for c in attributes.get("checks") or ()
     )

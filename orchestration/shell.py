@@ -19,9 +19,9 @@ from acme.domain.calendars import Calendars, CutOff
 from acme.domain.day import Day
 from acme.domain.process import Check, Process
 from acme.lakehouse import contracts
-from acme.lakehouse.control import CheckOutcome, Control, LandedFile, RunLock
-from acme.lakehouse.landing import read_landed
+from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
 from acme.lakehouse.lake import Lake, Partition, dataset_contract
+from acme.lakehouse.landing import read_landed
 from acme.operations.platform import Platform, event_clock
 
 MORNING_STAGES = ("land", "post", "reconcile")
@@ -41,6 +41,7 @@ class CheckSpec:
     reads: tuple[str, ...]
     reads_previous: tuple[str, ...] = ()
     blocking: bool = True
+    engine: str = "polars"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ProcessSpec:
     checks: tuple[CheckSpec, ...] = field(default=())
 
     @property
-    def part(self) -> str:
+    def part(self) -> Part:
         """Return the half of the day the process belongs to."""
         return "morning" if self.stage in MORNING_STAGES else "dealing"
 
@@ -83,6 +84,8 @@ class Run:
     platform: Platform
     lock: RunLock
     run_date: date
+    # What the last process wrote, for people to look at.
+    outputs: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     @property
     def control(self) -> Control:
@@ -116,7 +119,7 @@ class Run:
             cut_off=cut_off,
             known_at=known_at or cut_off.instant(self.run_date),
             calendars=calendars,
-            event_clock=event_clock(),
+            event_clock=event_clock(self.platform.home),
         )
 
     def inputs(self, spec: ProcessSpec | CheckSpec) -> dict[str, pl.DataFrame]:
@@ -140,8 +143,10 @@ class Run:
     def feed(self, feed: str, files: list[LandedFile]) -> pl.DataFrame:
         """Return the rows of a feed's accepted files of this run, each with its origin."""
         contract = contracts.feed(feed)
-        origin = {
-            "row": pl.Int64, "file_sha256": pl.String, "sequence": pl.Int64,
+        origin: dict[str, pl.DataType | type[pl.DataType]] = {
+            "row": pl.Int64,
+            "file_sha256": pl.String,
+            "sequence": pl.Int64,
             "landed_at": pl.Datetime("us", "UTC"),
         }
         empty = contract.empty().with_columns(
@@ -177,7 +182,9 @@ class Run:
 
     def write(self, spec: ProcessSpec, outputs: Mapping[str, pl.DataFrame]) -> dict[str, Partition]:
         """Write a process's outputs, and record the keys it accepted."""
-        tables = {name: frame for name, frame in outputs.items() if not name.startswith("accepted.")}
+        tables = {
+            name: frame for name, frame in outputs.items() if not name.startswith("accepted.")
+        }
         if set(tables) != set(spec.writes):
             odd = sorted(set(tables) ^ set(spec.writes))
             raise DayRefusedError(f"{spec.folder}: declares and writes different tables: {odd}")
@@ -186,6 +193,7 @@ class Run:
                 keys = dict(frame.select("key", "values_sha256").iter_rows())
                 self.lock.check()
                 self.control.record_accepted(name.removeprefix("accepted."), keys, self.run_date)
+        self.outputs = tables
         return self.lake.write(self.run_date, spec.folder, tables, published=self.published_files())
 
     def published_files(self) -> dict[str, str]:
@@ -202,7 +210,7 @@ class Run:
 
     def record(
         self,
-        part: str,
+        part: Part,
         name: str,
         failures: pl.DataFrame,
         reads: tuple[str, ...],
@@ -223,13 +231,13 @@ class Run:
         outcome = CheckOutcome(name, failures.is_empty(), json.dumps(detail, sort_keys=True))
         self.control.record_check(self.run_date, part, outcome, epoch=self.lock.epoch)
 
-    def unproven(self, part: str, checks: list[CheckSpec]) -> list[str]:
+    def unproven(self, part: Part, checks: list[CheckSpec]) -> list[str]:
         """Return what is wrong with the recorded outcomes of the blocking `checks` of a part.
 
         A check counts only if it passed on the bytes that are in the lake now.
         """
         manifest = self.lake.manifest(self.run_date)
-        recorded = {o.check_name: o for o in self.control.outcome(self.run_date, part)}  # type: ignore[arg-type]
+        recorded = {o.check_name: o for o in self.control.outcome(self.run_date, part)}
         problems = []
         for check in checks:
             outcome = recorded.get(check.name)
@@ -238,7 +246,9 @@ class Run:
                 continue
             detail = json.loads(outcome.detail)
             if not outcome.passed and check.blocking:
-                problems.append(f"{check.name} failed: {detail['failures']} rows, {detail['first']}")
+                problems.append(
+                    f"{check.name} failed: {detail['failures']} rows, {detail['first']}"
+                )
             elif any(manifest[d].sha256 != sha for d, sha in detail["inputs"].items()):
                 problems.append(f"{check.name} judged other data than the lake holds now")
         return problems

@@ -175,7 +175,9 @@ class Admission:
     def decide(self, orders: Iterable[Order]) -> Decisions:
         """Run the steps of `rules §4` up to, not including, re-balancing."""
         pots = [self.pots[pot_id] for pot_id in sorted(self.pots)]
-        exhausted = [p for p in pots if p.open_withdrawals() and not p.holds_units and not p.has_trades()]
+        exhausted = [
+            p for p in pots if p.open_withdrawals() and not p.holds_units and not p.has_trades()
+        ]
         for pot in pots:
             for order in pot.open_withdrawals():
                 self._reserve_withdrawal(pot, order)
@@ -224,7 +226,9 @@ class Admission:
 
     def _make_switch_buy(self, pot: Pot, order: Order) -> None:
         """Make the buy once its cash is there in time; it reserves only settled proceeds."""
-        sale_open = any(o.order_id == order.source_ref for o in pot.orders if o.state not in TERMINAL)
+        sale_open = any(
+            o.order_id == order.source_ref for o in pot.orders if o.state not in TERMINAL
+        )
         asset = self.assets[order.asset_id or ""]
         if sale_open and order.settlement_date and asset.settlement_date < order.settlement_date:
             return
@@ -336,7 +340,8 @@ class Admission:
 
     def _withdrawal_of_all(self, pot: Pot) -> Order:
         return next(
-            o for o in pot.orders
+            o
+            for o in pot.orders
             if o.kind == "withdrawal" and o.amount is None and o.state not in TERMINAL
         )
 

@@ -51,9 +51,9 @@ def net(orders: pl.DataFrame) -> pl.DataFrame:
     is zero); amount lines carry money. `instruction_id` is null where nothing goes out.
     """
     quantity = (
-        pl.when(pl.col("quantity_type") == "U").then(q.minor("units")).otherwise(
-            q.cash_to_quantity(q.minor("amount"))
-        )
+        pl.when(pl.col("quantity_type") == "U")
+        .then(q.minor("units"))
+        .otherwise(q.cash_to_quantity(q.minor("amount")))
     )
     gross = (
         orders.group_by(*LINE_KEY, "line_id", "unit_decimals", "settlement_date")
@@ -84,7 +84,12 @@ def net(orders: pl.DataFrame) -> pl.DataFrame:
             pl.when(pl.col("side") != "")
             .then(
                 pl.format(
-                    "{}-{}-{}-{}-{}", "batch_id", "custodian_id", "asset_id", "side", "quantity_type"
+                    "{}-{}-{}-{}-{}",
+                    "batch_id",
+                    "custodian_id",
+                    "asset_id",
+                    "side",
+                    "quantity_type",
                 )
             )
             .alias("instruction_id"),
@@ -117,9 +122,7 @@ def instructions(lines: pl.DataFrame, run_date: date, currency: str) -> pl.DataF
     )
 
 
-INSTRUCTION_HEADER = (
-    "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,currency"
-)
+INSTRUCTION_HEADER = "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,currency"
 CASH_HEADER = "movement_id,value_date,direction,amount,currency"
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from acme.domain import ledger, quantities as q
-from acme.domain.orders import order_id
+from acme.domain import ledger
+from acme.domain import quantities as q
 from acme.domain.ledger import IN_FLIGHT, RESERVED, SETTLED, Leg
+from acme.domain.orders import order_id
 
 CANARY_BOOK, CANARY_CUSTODIAN = "canary", "CANARY"
 

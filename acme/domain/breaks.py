@@ -52,7 +52,9 @@ def carry(
         "break_id", keep="first", maintain_order=True
     )
     known = earlier.select(
-        "break_id", pl.col("first_seen").alias("_seen"), pl.col("owner").alias("_owner"),
+        "break_id",
+        pl.col("first_seen").alias("_seen"),
+        pl.col("owner").alias("_owner"),
         pl.col("state").alias("_state"),
     )
     shown = today.join(known, on="break_id", how="left").with_columns(
@@ -73,10 +75,22 @@ def carry(
             .alias("state")
         )
     )
-    columns = [*IDENTITY, "break_id", "basis", "ours", "theirs", "difference", "first_seen",
-               "owner", "state", "evidence"]
+    columns = [
+        *IDENTITY,
+        "break_id",
+        "basis",
+        "ours",
+        "theirs",
+        "difference",
+        "first_seen",
+        "owner",
+        "state",
+        "evidence",
+    ]
     merged = pl.concat([shown.select(columns), gone.select(columns)])
-    ages = {day: calendar.business_days_between(day, run_date) for day in merged["first_seen"].unique()}
+    ages = {
+        day: calendar.business_days_between(day, run_date) for day in merged["first_seen"].unique()
+    }
     return merged.with_columns(
         pl.col("first_seen").replace_strict(ages, default=0, return_dtype=pl.Int32).alias("age")
     ).with_columns(age_bucket(pl.col("age")).alias("age_bucket"))
@@ -106,7 +120,9 @@ def disproved(
         return True
 
     rows = earlier.filter(pl.col("state").is_in(LIVE_STATES)).iter_rows(named=True)
-    return pl.DataFrame({"break_id": [r["break_id"] for r in rows if judged(r)]}, schema={"break_id": pl.String})
+    return pl.DataFrame(
+        {"break_id": [r["break_id"] for r in rows if judged(r)]}, schema={"break_id": pl.String}
+    )
 
 
 def suspended_assets(breaks: pl.DataFrame, currency: str) -> pl.DataFrame:

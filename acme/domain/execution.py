@@ -79,7 +79,9 @@ def with_completeness(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame
             .alias("_done"),
         )
         .with_columns((pl.col("_done") > pl.col("_net")).alias("over_confirmed"))
-        .with_columns(((reached | pl.col("ended")) & priced & ~pl.col("over_confirmed")).alias("complete"))
+        .with_columns(
+            ((reached | pl.col("ended")) & priced & ~pl.col("over_confirmed")).alias("complete")
+        )
         .drop("_net", "_done")
     )
 
@@ -139,8 +141,14 @@ def allocate(lines: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
         pl.when(is_unit_line).then(pl.col("_share")).otherwise(pl.col("_ordered")).alias("_weight"),
     )
     return split(by_units, group, "side_consideration", "_weight", "executed_consideration").drop(
-        "_ordered", "_quantum", "_side_units", "_share", "_weight",
-        "side_units", "side_consideration", "unit_decimals",
+        "_ordered",
+        "_quantum",
+        "_side_units",
+        "_share",
+        "_weight",
+        "side_units",
+        "side_consideration",
+        "unit_decimals",
     )
 
 

@@ -62,7 +62,9 @@ def resolve(
     """
     values = [c for c in rows.columns if c not in ORIGIN and c not in key]
     mine = open_holds.filter(pl.col("feed") == feed).select(list(HOLD_SCHEMA))
-    keyed = rows.with_columns(key_text(key).alias("key"), value_digest(values).alias("values_sha256"))
+    keyed = rows.with_columns(
+        key_text(key).alias("key"), value_digest(values).alias("values_sha256")
+    )
     per_file = keyed.sort("row").unique(["key", "sequence", "values_sha256"], keep="first")
     latest = per_file.filter(pl.col("sequence") == pl.col("sequence").max().over("key"))
     disputed = latest.filter(pl.len().over("key") > 1)

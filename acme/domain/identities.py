@@ -52,7 +52,9 @@ def batched_twice(open_orders: pl.DataFrame, batched: pl.DataFrame) -> pl.DataFr
     """Identity 5: orders batched in this run that already had a line before it."""
     earlier = open_orders.filter(pl.col("line_id").is_not_null()).select("order_id")
     repeated = batched.filter(pl.col("order_id").is_duplicated()).select("order_id")
-    return pl.concat([batched.join(earlier, on="order_id", how="semi").select("order_id"), repeated])
+    return pl.concat(
+        [batched.join(earlier, on="order_id", how="semi").select("order_id"), repeated]
+    )
 
 
 def misnetted(lines: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:

@@ -169,6 +169,6 @@ def leaked_quantities(balances: pl.DataFrame, canary_custodian: str = "CANARY") 
     """Identity 6: canary quantities at a real custodian, or live ones at the canary's."""
     is_custodian = pl.col("account").str.starts_with("custodian/")
     at_canary = pl.col("account") == f"custodian/{canary_custodian}"
-    return balances.filter(
-        is_custodian & (at_canary != (pl.col("book") == "canary"))
-    ).sort(BALANCE_KEY)
+    return balances.filter(is_custodian & (at_canary != (pl.col("book") == "canary"))).sort(
+        BALANCE_KEY
+    )

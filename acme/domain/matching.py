@@ -47,11 +47,23 @@ def current_statements(statements: pl.DataFrame, as_of: date) -> pl.DataFrame:
     own_book = pl.when(pl.col("custodian_id") == CANARY_CUSTODIAN).then(pl.lit(CANARY_BOOK))
     of_date = (
         statements.filter(pl.col("statement_date") == as_of)
-        .unique(["statement_id", "basis", "page", "pages", "asset_id", "units", "file_sha256",
-                 "custodian_id"])
+        .unique(
+            [
+                "statement_id",
+                "basis",
+                "page",
+                "pages",
+                "asset_id",
+                "units",
+                "file_sha256",
+                "custodian_id",
+            ]
+        )
         .with_columns(own_book.otherwise(pl.lit("live")).alias("book"))
     )
-    latest_page = pl.col("sequence") == pl.col("sequence").max().over(*ACCOUNT, "statement_id", "page")
+    latest_page = pl.col("sequence") == pl.col("sequence").max().over(
+        *ACCOUNT, "statement_id", "page"
+    )
     pages = of_date.filter(latest_page)
     latest = (
         pages.group_by(*ACCOUNT, "statement_id")
@@ -60,7 +72,9 @@ def current_statements(statements: pl.DataFrame, as_of: date) -> pl.DataFrame:
         .group_by(ACCOUNT)
         .last()
     )
-    return pages.join(latest.select(*ACCOUNT, "statement_id"), on=[*ACCOUNT, "statement_id"], how="semi")
+    return pages.join(
+        latest.select(*ACCOUNT, "statement_id"), on=[*ACCOUNT, "statement_id"], how="semi"
+    )
 
 
 def statement_pages(rows: pl.DataFrame) -> pl.DataFrame:
@@ -108,7 +122,9 @@ def awaited(lines: pl.DataFrame, currency: str, cash_custodian: str) -> pl.DataF
     def legs(frame: pl.DataFrame, basis: str, units: str, consideration: str) -> list[pl.DataFrame]:
         common = [pl.col("book"), pl.lit(basis).alias("basis")]
         return [
-            frame.select(*common, "custodian_id", "asset_id", (sign * pl.col(units)).alias("awaited")),
+            frame.select(
+                *common, "custodian_id", "asset_id", (sign * pl.col(units)).alias("awaited")
+            ),
             frame.select(
                 *common,
                 cash_at.alias("custodian_id"),
@@ -143,7 +159,9 @@ def compare_statements(
         **{
             "class": pl.lit("statement_defect"),
             "reference": pl.format("statement:{}", "basis"),
-            "evidence": pl.format("statement {}: pages {} of {}", "statement_id", "delivered", "pages"),
+            "evidence": pl.format(
+                "statement {}: pages {} of {}", "statement_id", "delivered", "pages"
+            ),
         },
     )
     whole = rows.join(pages.filter("whole").select(ACCOUNT), on=ACCOUNT, how="semi")
@@ -174,7 +192,9 @@ def compare_statements(
     differences = _found(
         compared.with_columns(named.alias("class")),
         reference=pl.format("statement:{}", "basis"),
-        evidence=pl.format("ours {}, theirs {}", pl.col("ours").fill_null(0), pl.col("theirs").fill_null(0)),
+        evidence=pl.format(
+            "ours {}, theirs {}", pl.col("ours").fill_null(0), pl.col("theirs").fill_null(0)
+        ),
     )
     return pl.concat([defects, differences, _stale(rows, ours)])
 
@@ -221,7 +241,9 @@ def compare_instructions(
     )
     silent = _found(
         sent.filter(
-            ~pl.col("answered") & (pl.col("state") == "placed") & (pl.col("dealing_date") <= overdue_from)
+            ~pl.col("answered")
+            & (pl.col("state") == "placed")
+            & (pl.col("dealing_date") <= overdue_from)
         ),
         **by_line,
         **{"class": pl.lit("timing"), "evidence": pl.lit("instruction without any answer")},
@@ -233,7 +255,10 @@ def compare_instructions(
             how="semi",
         ),
         **by_line,
-        **{"class": pl.lit("settlement_failed"), "evidence": pl.lit("the custodian reports a failed settlement")},
+        **{
+            "class": pl.lit("settlement_failed"),
+            "evidence": pl.lit("the custodian reports a failed settlement"),
+        },
     )
     return pl.concat([over, silent, failed, _mispriced(sent, events)])
 
@@ -245,14 +270,23 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     `trunc(consideration / price)` at the asset's decimals.
     """
     executed = events.filter(pl.col("event") == "executed").join(
-        lines.select("instruction_id", "book", "custodian_id", "asset_id", "quantity_type",
-                     "unit_decimals", "closing_price"),
+        lines.select(
+            "instruction_id",
+            "book",
+            "custodian_id",
+            "asset_id",
+            "quantity_type",
+            "unit_decimals",
+            "closing_price",
+        ),
         on="instruction_id",
     )
     units, price = q.minor("units"), q.minor("price")
     pence = q.minor("consideration")
     quantum = q.unit_quantum_expr(pl.col("unit_decimals"))
-    for_pence = pence * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE) // (price * quantum) * quantum
+    for_pence = (
+        pence * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE) // (price * quantum) * quantum
+    )
     adds_up = (
         pl.when(pl.col("quantity_type") == "U")
         .then(pence == q.consideration_expr(units, price))
@@ -275,7 +309,9 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
             "class": pl.lit("consideration"),
             "reference": pl.col("confirmation_id"),
             "theirs": pl.col("consideration"),
-            "evidence": pl.format("units {} at {} do not make {}", "units", "price", "consideration"),
+            "evidence": pl.format(
+                "units {} at {} do not make {}", "units", "price", "consideration"
+            ),
         },
     )
     return pl.concat([off_price, off_sum])

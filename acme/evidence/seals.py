@@ -14,7 +14,16 @@ from acme.domain.proofs import SealHeader
 
 # What the first batch of a book names as the seal before it.
 NO_SEAL = "0" * 64
-LEAF_FIELDS = ("batch_id", "order_id", "kind", "asset_id", "side", "quantity_type", "units", "amount")
+LEAF_FIELDS = (
+    "batch_id",
+    "order_id",
+    "kind",
+    "asset_id",
+    "side",
+    "quantity_type",
+    "units",
+    "amount",
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,15 @@ def frame_sha256(frame: pl.DataFrame, columns: list[str]) -> str:
 
 
 LINE_COLUMNS = [
-    "line_id", "gross_buys", "gross_sells", "crossed", "net", "side", "instruction_id",
-    "settlement_date", "order_count",
+    "line_id",
+    "gross_buys",
+    "gross_sells",
+    "crossed",
+    "net",
+    "side",
+    "instruction_id",
+    "settlement_date",
+    "order_count",
 ]
 
 

@@ -73,7 +73,9 @@ def _constraints(column: Column) -> str:
     if column.nullable:
         parts.append("may be empty")
     if column.enum is not None:
-        parts.append("one of " + ", ".join(f"`{item}`" if item else "empty" for item in column.enum))
+        parts.append(
+            "one of " + ", ".join(f"`{item}`" if item else "empty" for item in column.enum)
+        )
     if column.pattern is not None:
         parts.append(f"matches `{column.pattern}`")
     if column.max_length is not None:

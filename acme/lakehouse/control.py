@@ -1,8 +1,8 @@
 """The control schema in Postgres: scheme, landed files, runs, publication. No file, no lake table.
 
-Every function opens a short connection, does its work in one transaction and closes it; only a
-RunLock keeps its connection. Times are timestamps with offset, in UTC.
+Every function does its work in one transaction; a RunLock has a connection of its own. Times are timestamps with offset, in UTC.
 """
+# ruff: noqa: S608  what is put into a statement's text are constants of this module
 
 import functools
 import hashlib
@@ -23,6 +23,8 @@ from psycopg import Connection, Cursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
+
+from acme.lakehouse.connections import Connections
 
 # No float: nothing that is stored here may pass through binary fractions.
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -186,6 +188,11 @@ class Control:
     def __init__(self, url: str) -> None:
         """Keep the URL; nothing is opened yet."""
         self.url = url
+        self._connections = Connections(lambda: _connect(url, "acme control"))
+
+    def close(self) -> None:
+        """Close the connections kept for the next transaction."""
+        self._connections.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor[TupleRow]]:
@@ -193,7 +200,7 @@ class Control:
 
         Raises ControlUnavailable if Postgres cannot be reached.
         """
-        with _connect(self.url, "acme control") as connection, connection.cursor() as cursor:
+        with self._connections.transaction() as cursor:
             yield cursor
 
     # ---- scheme ---------------------------------------------------------------------------------
@@ -245,12 +252,14 @@ class Control:
         """Record a received file, and with it the keys it makes known, or neither.
 
         The same bytes for the same feed again have no effect: the row of the first time is
-        returned (rules §10). `findings` is JSON text; characters that Postgres cannot hold become
-        U+FFFD. `received_at` defaults to the database's clock.
+        returned (rules §10). Only quarantined bytes that are now accepted get a second row, since
+        what they refer to may have been landed meanwhile. `findings` is JSON text; characters that
+        Postgres cannot hold become U+FFFD. `received_at` defaults to the database's clock.
         """
         with self.transaction() as cursor:
             _lock_files(cursor)
-            if (known := _file_by_sha(cursor, feed, file_sha256)) is not None:
+            known = _file_by_sha(cursor, feed, file_sha256)
+            if known is not None and (known.verdict == "accepted" or verdict == "quarantined"):
                 return known
             cursor.execute(
                 "INSERT INTO control.landed_files (sequence, feed, name, file_sha256, size, rows,"
@@ -268,7 +277,7 @@ class Control:
             return landed
 
     def file_by_sha(self, feed: str, file_sha256: str) -> LandedFile | None:
-        """The file of `feed` with these bytes, if it was ever received."""
+        """The file of `feed` with these bytes, if it was received; the accepted one if any."""
         with self.transaction() as cursor:
             return _file_by_sha(cursor, feed, file_sha256)
 
@@ -320,6 +329,15 @@ class Control:
                 " ORDER BY sequence"
             )
             return [LandedFile(*row) for row in cursor]
+
+    def waiting_count(self) -> int:
+        """How many accepted files no run has taken yet."""
+        with self.transaction() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM control.landed_files"
+                " WHERE run_date IS NULL AND verdict = 'accepted'"
+            )
+            return int(_one(cursor)[0])
 
     # ---- what landed files made known -----------------------------------------------------------
 
@@ -475,7 +493,14 @@ class Control:
             cursor.execute("LOCK TABLE control.publications IN SHARE ROW EXCLUSIVE MODE")
             published = _publication(cursor, "WHERE run_date = %s", [run_date])
             if published is None:
-                _insert_publication(cursor, run_date, manifest, seals, snapshot_id, dispatches)
+                _insert_publication(
+                    cursor,
+                    run_date,
+                    manifest=manifest,
+                    seals=seals,
+                    snapshot_id=snapshot_id,
+                    dispatches=dispatches,
+                )
             else:
                 _refuse_other_contents(cursor, published, manifest, dispatches)
             cursor.execute(
@@ -497,6 +522,12 @@ class Control:
                 "SELECT EXISTS (SELECT FROM control.publications WHERE run_date = %s)", [run_date]
             )
             return bool(_one(cursor)[0])
+
+    def published_dates(self) -> list[date]:
+        """Every published date, oldest first."""
+        with self.transaction() as cursor:
+            cursor.execute("SELECT run_date FROM control.publications ORDER BY run_date")
+            return [cast(date, row[0]) for row in cursor]
 
     def published_before(self, run_date: date) -> date | None:
         """The newest published date before `run_date`, None if there is none."""
@@ -786,7 +817,8 @@ def _lock_files(cursor: Cursor[TupleRow]) -> None:
 
 def _file_by_sha(cursor: Cursor[TupleRow], feed: str, file_sha256: str) -> LandedFile | None:
     cursor.execute(
-        f"SELECT {_FILE_COLUMNS} FROM control.landed_files WHERE feed = %s AND file_sha256 = %s",
+        f"SELECT {_FILE_COLUMNS} FROM control.landed_files WHERE feed = %s AND file_sha256 = %s"
+        " ORDER BY verdict LIMIT 1",
         [feed, file_sha256],
     )
     row = cursor.fetchone()
@@ -883,6 +915,7 @@ def _publication(
 def _insert_publication(
     cursor: Cursor[TupleRow],
     run_date: date,
+    *,
     manifest: Mapping[str, DatasetManifest],
     seals: Mapping[str, Json],
     snapshot_id: int,

@@ -176,7 +176,14 @@ def typed_batches(
                 if breach.rule == "required":
                     # A text that was no number is reported as such, and is not missing as well.
                     hits = hits.filter(pl.col(breach.column).is_null())
-                report(findings, "error", breach.rule, breach.column, breach.expected, hits)
+                report(
+                    findings,
+                    "error",
+                    breach.rule,
+                    breach.column,
+                    expected=breach.expected,
+                    hits=hits,
+                )
         yield frame
 
 
@@ -185,6 +192,7 @@ def report(
     severity: str,
     rule: str,
     column: str,
+    *,
     expected: str,
     hits: pl.DataFrame,
 ) -> None:
@@ -220,7 +228,7 @@ def _report_text(text: pl.DataFrame, checks: list[TextCheck], findings: Findings
         if is_failed:
             bad.add(check.column)
             hits = text.filter(check.mask)
-            report(findings, "error", check.rule, check.column, check.expected, hits)
+            report(findings, "error", check.rule, check.column, expected=check.expected, hits=hits)
     return bad
 
 

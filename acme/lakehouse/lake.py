@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from acme.lakehouse import contracts
+from acme.lakehouse.connections import Connections
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
@@ -90,14 +91,16 @@ class Lake:
         """Keep where the data and the catalog are; nothing is opened yet."""
         self.home = home
         self.url = url
-        self._fence = fence or (lambda: None)
+        self.fence = fence or (lambda: None)
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._postgres = Connections(lambda: psycopg.connect(url, application_name="acme lake"))
 
     def close(self) -> None:
         """Let go of the catalog."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._postgres.close()
 
     # ---- set-up ---------------------------------------------------------------------------------
 
@@ -117,9 +120,7 @@ class Lake:
             if (contract.dataset,) in existing:
                 continue
             connection.execute(contract.create_table_sql())
-            connection.execute(
-                f"ALTER TABLE lake.{contract.dataset} SET PARTITIONED BY (run_date)"
-            )
+            connection.execute(f"ALTER TABLE lake.{contract.dataset} SET PARTITIONED BY (run_date)")
         connection.execute("COMMIT")
 
     def connect(self) -> duckdb.DuckDBPyConnection:
@@ -173,14 +174,12 @@ class Lake:
     def _commit(self, run_date: date, process: str, changed: Mapping[str, Partition]) -> None:
         manifest = {d: {"rows": p.rows, "sha256": p.sha256} for d, p in sorted(changed.items())}
         connection = self.connect()
-        self._fence()
+        self.fence()
         connection.execute("BEGIN")
         try:
             for dataset, partition in changed.items():
                 schema, name = dataset.split(".")
-                connection.execute(
-                    f"DELETE FROM lake.{dataset} WHERE run_date = ?", [run_date]
-                )
+                connection.execute(f"DELETE FROM lake.{dataset} WHERE run_date = ?", [run_date])
                 if partition.rows:
                     connection.execute(
                         f"CALL ducklake_add_data_files('lake', '{name}', ?, schema => '{schema}')",
@@ -190,7 +189,7 @@ class Lake:
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
                 ["acme", f"{run_date} {process}", json.dumps({"manifest": manifest})],
             )
-            self._fence()
+            self.fence()
             connection.execute("COMMIT")
         except BaseException:
             # The cause is what matters; a catalog that is gone cannot be rolled back either.
@@ -201,8 +200,8 @@ class Lake:
         self._record(run_date, process, changed)
 
     def _record(self, run_date: date, process: str, changed: Mapping[str, Partition]) -> None:
-        self._fence()
-        with psycopg.connect(self.url) as postgres, postgres.cursor() as cursor:
+        self.fence()
+        with self._postgres.transaction() as cursor:
             cursor.executemany(
                 "INSERT INTO control.partitions (run_date, dataset, process, rows, file_sha256)"
                 " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (run_date, dataset) DO UPDATE"
@@ -221,8 +220,8 @@ class Lake:
 
     def manifest(self, run_date: date) -> dict[str, Partition]:
         """Return every written partition of a run date, by dataset."""
-        with psycopg.connect(self.url) as postgres:
-            rows = postgres.execute(
+        with self._postgres.transaction() as cursor:
+            rows = cursor.execute(
                 "SELECT dataset, rows, file_sha256 FROM control.partitions WHERE run_date = %s",
                 [run_date],
             ).fetchall()
@@ -230,15 +229,13 @@ class Lake:
 
     def snapshot(self) -> int:
         """Return the newest snapshot of the lake."""
-        with psycopg.connect(self.url) as postgres:
-            row = postgres.execute(
+        with self._postgres.transaction() as cursor:
+            row = cursor.execute(
                 f"SELECT max(snapshot_id) FROM {CATALOG_SCHEMA}.ducklake_snapshot"
             ).fetchone()
         return int(row[0]) if row else 0
 
-    def read(
-        self, run_date: date, datasets: Iterable[str]
-    ) -> dict[str, pl.DataFrame]:
+    def read(self, run_date: date, datasets: Iterable[str]) -> dict[str, pl.DataFrame]:
         """Read whole partitions, verified: `run_date` first, contract columns, key order.
 
         Raises PartitionMissingError or PartitionDamagedError, naming the dataset and date.
@@ -314,9 +311,7 @@ def _refuse_changes(
             )
 
 
-def open_catalog(
-    home: Home, url: str, *, read_only: bool = False
-) -> duckdb.DuckDBPyConnection:
+def open_catalog(home: Home, url: str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open DuckDB with the lake attached as `lake`; the extensions come from installed wheels."""
     connection = duckdb.connect(config={"extension_directory": str(home.duckdb_extensions)})
     for extension in EXTENSIONS:

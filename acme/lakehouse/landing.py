@@ -5,6 +5,8 @@ an accepted file back after its bytes were verified (rules §10). What the rows 
 not decided here.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -165,7 +167,9 @@ def land_file(
     contract = feed_contract(feed)
     with _open(path) as source:
         facts = store(source, home.landed)
-    return _judge_and_register(home, control, contract, path, facts, clock_known_at)
+    return _judge_and_register(
+        home, control, contract, path, facts=facts, received_at=clock_known_at
+    )
 
 
 def feed_contract(feed: str) -> Contract:
@@ -192,6 +196,7 @@ def _judge_and_register(
     control: LandingControl,
     contract: Contract,
     path: Path,
+    *,
     facts: RawFacts,
     received_at: datetime | None,
 ) -> LandingReport:
@@ -270,6 +275,8 @@ def _check_sidecar(path: Path, facts: RawFacts, findings: Findings) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # then there can be none
+            return False
         message = f"{sidecar}: cannot be read: {error.strerror}"
         raise LandingError(message) from error
     if _vouches(content, path.name, facts.file_sha256):
@@ -562,7 +569,8 @@ def _remove(path: Path, landed: os.stat_result) -> None:
         return
     same = ("st_ino", "st_size", "st_mtime_ns")
     if all(getattr(now, name) == getattr(landed, name) for name in same):
-        sidecar_of(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            sidecar_of(path).unlink()
         path.unlink(missing_ok=True)
 
 

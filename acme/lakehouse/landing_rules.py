@@ -128,7 +128,14 @@ class Rules:
                     for earlier in warned:
                         rows = rows.filter(~pl.col(ROW).is_in(earlier.implode()))
                     warned.append(rows.get_column(ROW))
-                report(findings, call.rule.severity, call.rule.name, hit.field, hit.expected, rows)
+                report(
+                    findings,
+                    call.rule.severity,
+                    call.rule.name,
+                    hit.field,
+                    expected=hit.expected,
+                    hits=rows,
+                )
         for weights in self._weights:
             weights.take(frame)
 

@@ -103,6 +103,15 @@ class _Record:
 
 
 @dataclass(frozen=True)
+class _PidFile:
+    """What a server says of itself in its data folder."""
+
+    pid: int | None = None
+    port: int | None = None
+    state: str = ""
+
+
+@dataclass(frozen=True)
 class _Account:
     """The operating-system user the server runs as; `switch` if that is not who we are."""
 
@@ -122,7 +131,7 @@ class _Account:
 
         It inherits only the open files in `descriptors`.
         """
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603  programs of the wheel and /usr/bin, without a shell
             [str(argument) for argument in arguments],
             user=self.uid if self.switch else None,
             group=self.gid if self.switch else None,
@@ -173,20 +182,22 @@ def start(home: Home) -> str:
         account = _account(record)
         if not record.initialised:
             record = _initialise(home, record, account, lock)
-        data = _data(home, record)
-        if _postmaster(data) is not None:
-            try:
-                record = _with_actual_port(home, record)
-                _wait_until_ready(record.url)
-            except PostgresError:
-                # One that was just killed looks alive for a moment longer.
-                if _postmaster(data) is not None:
-                    raise
-            else:
-                return record.url
-        record = _launch(home, record, account)
-        _wait_until_ready(record.url)
-    return record.url
+        return _start_initialised(home, record, account)
+
+
+def _start_initialised(home: Home, record: _Record, account: _Account) -> str:
+    data = _data(home, record)
+    while True:
+        launched = not _becomes_ready(data)
+        record = _launch(home, record, account) if launched else _with_actual_port(home, record)
+        try:
+            _ensure_database(record.url)
+        except PostgresError:
+            # One that was just killed looks alive for a moment longer.
+            if launched or not _is_gone(data, seconds_max=2):
+                raise
+        else:
+            return record.url
 
 
 def stop(home: Home) -> bool:
@@ -211,7 +222,8 @@ def stop(home: Home) -> bool:
         )
         if result.returncode != 0:
             raise PostgresError(f"Postgres did not stop: {_last_line(result.stderr)}")
-        _wait_until_gone(data)
+        if not _is_gone(data, seconds_max=60):
+            raise PostgresError(f"processes {_processes_in(data)} still use {data}")
         _remove_socket_folder(record, account)
     return True
 
@@ -437,6 +449,9 @@ def _initialise(home: Home, record: _Record, account: _Account, lock: int) -> _R
 
 
 def _init_data(folder: Path, data: Path, record: _Record, account: _Account, lock: int) -> None:
+    for leftover in folder.glob(".*.tmp"):
+        # A killed write: of the password, at this stage.
+        leftover.unlink()
     partial = folder / "data.partial"
     if partial.exists():
         shutil.rmtree(partial)
@@ -476,7 +491,6 @@ def _launch(home: Home, record: _Record, account: _Account) -> _Record:
         raise PostgresError(f"{data} is missing or no Postgres data folder: restore a backup")
     if UNQUOTABLE & set(str(log)):
         raise PostgresError(f'the path of ACME_HOME may not contain any of " $ ` \\: {home.root}')
-    _wait_until_gone(data)
     _drop_stale_pid_file(data)
     _prepare_log(log, account)
     pg_ctl = _installation(record, account) / "bin" / "pg_ctl"
@@ -496,7 +510,7 @@ def _launch(home: Home, record: _Record, account: _Account) -> _Record:
         with log.open("rb") as stream:
             stream.seek(logged)
             said = stream.read().decode(errors="replace")
-        if _postmaster(data) is not None:
+        if _becomes_ready(data):
             # A start that was killed has got through after all.
             return _with_actual_port(home, record)
         if "Address already in use" not in said:
@@ -580,17 +594,25 @@ def _postmaster(data: Path) -> int | None:
     The pid file alone proves nothing: after a crash its number may be another program's. Every
     process of a server works in the data folder, so the kernel is asked for that.
     """
-    pid = _pid_file(data)
+    pid = _pid_file(data).pid
     return pid if pid is not None and _works_in(pid, data) else None
 
 
-def _pid_file(data: Path) -> int | None:
+def _pid_file(data: Path) -> _PidFile:
+    """What the data folder's pid file says; nothing if there is none or it is half written."""
     try:
-        return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return None
+        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return _PidFile()
     except PermissionError as error:
         raise PostgresError(f"{data}: not readable; run as its owner or root") from error
+    # Lines: process id, data folder, start time, port, socket folder, address, memory, state.
+    pid, _, _, port, _, _, _, state, *_ = [*lines, *[""] * 8]
+    return _PidFile(
+        pid=int(pid) if pid.isdecimal() else None,
+        port=int(port) if port.isdecimal() else None,
+        state=state.strip(),
+    )
 
 
 def _with_actual_port(home: Home, record: _Record) -> _Record:
@@ -598,13 +620,10 @@ def _with_actual_port(home: Home, record: _Record) -> _Record:
 
     They differ only after a start that was killed between its steps.
     """
-    lines = (_data(home, record) / "postmaster.pid").read_text().splitlines()
-    port_line = 3
-    if len(lines) > port_line and lines[port_line].isdecimal():
-        port = int(lines[port_line])
-        if port != record.port:
-            record = replace(record, port=port)
-            _write_record(home, record)
+    port = _pid_file(_data(home, record)).port
+    if port is not None and port != record.port:
+        record = replace(record, port=port)
+        _write_record(home, record)
     return record
 
 
@@ -623,22 +642,41 @@ def _processes_in(data: Path) -> list[int]:
     ]
 
 
-def _wait_until_gone(data: Path, seconds_max: float = 60) -> None:
-    """Wait for what a killed server left behind: until then its memory blocks a new start."""
+def _is_gone(data: Path, *, seconds_max: float) -> bool:
+    """Whether no process works in `data` any more, after waiting for it at most so long."""
     deadline = time.monotonic() + seconds_max
-    while left := _processes_in(data):
+    while _processes_in(data):
         if time.monotonic() > deadline:
-            raise PostgresError(f"processes {left} of a former server still use {data}")
+            return False
         time.sleep(0.05)
+    return True
+
+
+def _becomes_ready(data: Path) -> bool:
+    """Wait for a server that starts or recovers; False if there is none, or no longer.
+
+    A server enters the data folder before it writes its pid file, and its helpers leave after
+    it was killed: so every process in the folder is waited for.
+    """
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while left := _processes_in(data):
+        if _pid_file(data).state == "ready" and _postmaster(data) is not None:
+            return True
+        if time.monotonic() > deadline:
+            raise PostgresError(
+                f"processes {left} use {data}, but no server became ready in {START_SECONDS_MAX} s"
+            )
+        time.sleep(0.05)
+    return False
 
 
 def _drop_stale_pid_file(data: Path) -> None:
     """Remove a pid file whose number is now another program's: it would refuse the start.
 
-    Called only once no process works in `data`.
+    Called only once no server runs; one that has just begun is in the folder already.
     """
-    pid = _pid_file(data)
-    if pid is not None and Path(f"/proc/{pid}").exists():
+    pid = _pid_file(data).pid
+    if pid is not None and Path(f"/proc/{pid}").exists() and not _processes_in(data):
         (data / "postmaster.pid").unlink()
 
 
@@ -679,27 +717,20 @@ def _connect_once(target: str) -> None:
         raise PostgresError(f"no connection to {_shown(target)}: {_one_line(error)}") from error
 
 
-def _wait_until_ready(target: str) -> None:
-    """Wait through recovery, then make sure that our database exists."""
+def _ensure_database(target: str) -> None:
+    """Connect as the application will, and make its database if it is missing."""
     maintenance = target.removesuffix(f"/{DATABASE}") + "/postgres"
-    deadline = time.monotonic() + START_SECONDS_MAX
-    while True:
-        try:
-            with psycopg.connect(maintenance, connect_timeout=10, autocommit=True) as connection:
-                found = connection.execute(
-                    "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
-                ).fetchone()
-                if found is None:
+    try:
+        with psycopg.connect(maintenance, connect_timeout=10, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+            ).fetchone()
+            if found is None:
+                # A start that was killed may be making it at this moment.
+                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-                return
-        except psycopg.OperationalError as error:
-            # While it starts or recovers it says so; every other answer is final.
-            starting = "starting up" in str(error) or "not yet accepting" in str(error)
-            if not starting or time.monotonic() > deadline:
-                raise PostgresError(
-                    f"no connection to {_shown(target)}: {_one_line(error)}"
-                ) from error
-            time.sleep(0.1)
+    except psycopg.Error as error:
+        raise PostgresError(f"no connection to {_shown(target)}: {_one_line(error)}") from error
 
 
 def _shown(target: str) -> str:

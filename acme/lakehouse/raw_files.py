@@ -93,7 +93,7 @@ def store(source: BinaryIO, landed: Path) -> RawFacts:
     """
     landed.mkdir(parents=True, exist_ok=True)
     temporary = landed / f".{secrets.token_hex(12)}.tmp"
-    scan = _Scan()
+    scan = Scan()
     try:
         with temporary.open("xb") as copy:
             while chunk := source.read(_CHUNK_BYTES):
@@ -128,8 +128,8 @@ def _move_into_store(temporary: Path, target: Path) -> None:
 
 
 @dataclass
-class _Scan:
-    """Running state of the pass."""
+class Scan:
+    """The state of the pass: `take` every chunk in order, then `finish`."""
 
     facts: RawFacts = field(default_factory=RawFacts)
     _digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -138,6 +138,7 @@ class _Scan:
     _unfinished: bytes = b""
 
     def take(self, chunk: bytes) -> None:
+        """Look at the next chunk, of at most LINE_BYTES_MAX bytes."""
         facts = self.facts
         if facts.size == 0:
             facts.has_byte_order_mark = chunk.startswith(codecs.BOM_UTF8)
@@ -149,6 +150,7 @@ class _Scan:
         self._last = chunk[-1:]
 
     def finish(self) -> RawFacts:
+        """The facts of all chunks taken."""
         facts = self.facts
         if self._unfinished and facts.not_utf8_row is None and facts.too_long_row is None:
             facts.not_utf8_row = facts.line_feeds + 1
@@ -190,7 +192,7 @@ class _Scan:
         # A character may straddle two chunks; what is left over is at most three bytes.
         data = self._unfinished + chunk
         try:
-            _text, used = codecs.utf_8_decode(data, "strict", False)  # noqa: FBT003
+            _text, used = codecs.utf_8_decode(data, "strict", False)
         except UnicodeDecodeError as error:
             self.facts.not_utf8_row = self._row(data, error.start)
             self._unfinished = b""

@@ -45,10 +45,7 @@ class FakeControl:
         reference_keys: Mapping[ReferenceKind, Mapping[str, Detail]] | None = None,
     ) -> LandedFile:
         before = self.file_by_sha(feed, file_sha256)
-        if before is not None and "accepted" in (
-            before.verdict,
-            "accepted" if verdict == before.verdict else "",
-        ):
+        if before is not None and (before.verdict == "accepted" or verdict == "quarantined"):
             return before
         landed = LandedFile(
             sequence=len(self.files) + 1,

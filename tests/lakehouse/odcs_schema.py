@@ -60,7 +60,7 @@ _CUSTOM_CHECK = _closed(
 )
 _QUALITY = {"type": "array", "items": {"oneOf": [_VALID_VALUES, _CUSTOM_CHECK]}}
 
-_LIMITS = {name: _WHOLE for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")}
+_LIMITS = dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _WHOLE)
 # The standard gives every logical type its own options.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "string": {"minLength": _WHOLE, "maxLength": _WHOLE, "pattern": _TEXT, "format": _TEXT},

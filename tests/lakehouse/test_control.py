@@ -169,6 +169,15 @@ def test_the_same_bytes_again_have_no_effect(control: Control) -> None:
     assert control.file_by_sha("orders", sha("never")) is None
 
 
+def test_quarantined_bytes_can_be_accepted_later_once(control: Control) -> None:
+    refused = land(control, "a.csv", verdict="quarantined")
+    assert land(control, "a.csv", verdict="quarantined") == refused
+    accepted = land(control, "a.csv")
+    assert (accepted.sequence, accepted.verdict) == (2, "accepted")
+    assert land(control, "a.csv", verdict="quarantined") == accepted == land(control, "a.csv")
+    assert control.file_by_sha("orders", accepted.file_sha256) == accepted
+
+
 def test_sequences_have_no_gap_when_many_land_at_once(control: Control) -> None:
     names = [f"{number % 20}.csv" for number in range(40)]
     with ThreadPoolExecutor(8) as pool:

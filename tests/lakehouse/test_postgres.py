@@ -57,6 +57,26 @@ def answer(url: str, query: str) -> object:
     return row[0]
 
 
+def starting(home: Home) -> subprocess.Popen[str]:
+    """A program of its own that starts the server and prints its URL."""
+    code = (
+        "import sys; from pathlib import Path; from acme.lakehouse import postgres;"
+        "from acme.lakehouse.home import Home; print(postgres.start(Home(Path(sys.argv[1]))))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(home.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 def server_pid(home: Home) -> int:
     pid = postgres.status(home).pid
     assert pid is not None
@@ -199,25 +219,32 @@ def test_a_socket_folder_somebody_else_made_is_not_used(home: Home) -> None:
 def test_the_server_outlives_the_command_that_started_it(home: Home) -> None:
     postgres.start(home)
     postgres.stop(home)
-    code = (
-        "import sys; from pathlib import Path; from acme.lakehouse import postgres;"
-        "from acme.lakehouse.home import Home; print(postgres.start(Home(Path(sys.argv[1]))))"
-    )
     # communicate() returns only once nobody holds the pipes any more.
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(home.root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        cwd=Path(__file__).parents[2],
-    ) as starter:
+    with starting(home) as starter:
         url, complaint = starter.communicate(timeout=60)
     assert complaint == ""
     with pytest.raises(ProcessLookupError):
         os.killpg(starter.pid, signal.SIGKILL)
     assert answer(url.strip(), "SELECT 1") == 1
     assert os.getsid(server_pid(home)) != starter.pid
+
+
+def test_a_start_that_was_killed_is_completed_by_the_next(closed_folder: Path) -> None:
+    closed_folder.chmod(0o755)
+    home = Home(closed_folder / "home")
+    # While initdb works, while the server starts, and while its database is made.
+    for delay in (0.3, 0.02, 0.1):
+        written = modified(home.postgres_record)
+        with starting(home) as starter:
+            while modified(home.postgres_record) == written and starter.poll() is None:
+                time.sleep(0.002)
+            time.sleep(delay)
+            starter.kill()
+        url = postgres.start(home)
+        assert url == postgres.url(home)
+        assert answer(url, "SELECT 1") == 1
+        assert sorted(path.name for path in home.postgres.iterdir()) == ["data", "postgres.log"]
+        postgres.stop(home)
 
 
 def test_starts_at_the_same_time_make_one_server(home: Home) -> None:

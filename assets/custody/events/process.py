@@ -10,12 +10,29 @@ from acme.domain import holds
 from acme.domain.day import Day
 
 CONFIRMATION = [
-    "confirmation_id", "instruction_id", "event", "event_date", "units", "price", "consideration",
-    "settlement_date", "amends", "file_sha256",
+    "confirmation_id",
+    "instruction_id",
+    "event",
+    "event_date",
+    "units",
+    "price",
+    "consideration",
+    "settlement_date",
+    "amends",
+    "file_sha256",
 ]
 STATEMENT = [
-    "statement_id", "custodian_id", "statement_date", "basis", "page", "pages", "asset_id", "units",
-    "file_sha256", "row", "sequence",
+    "statement_id",
+    "custodian_id",
+    "statement_date",
+    "basis",
+    "page",
+    "pages",
+    "asset_id",
+    "units",
+    "file_sha256",
+    "row",
+    "sequence",
 ]
 
 
@@ -35,8 +52,10 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     new, quarantined = holds.split_known(
         "confirmations", resolved.rows, inputs["accepted.confirmations"], "confirmation_changed"
     )
-    landed = inputs["feed.statements"].select(pl.col(STATEMENT)).with_columns(
-        pl.col("row").cast(pl.Int64), pl.col("sequence").cast(pl.Int64)
+    landed = (
+        inputs["feed.statements"]
+        .select(pl.col(STATEMENT))
+        .with_columns(pl.col("row").cast(pl.Int64), pl.col("sequence").cast(pl.Int64))
     )
     waiting = inputs["previous.stage.waiting_statements"].select(STATEMENT)
     return {

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from acme.domain import admission, ledger, pricing, quantities as q
+from acme.domain import admission, ledger, pricing
+from acme.domain import quantities as q
 from acme.domain.booking import Entries, custodian_of
 from acme.domain.day import Day
 from acme.domain.ledger import RESERVED, SETTLED, Leg
@@ -36,7 +37,9 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "core.cash_movements": _cash_movements(day, decisions, assets),
         "stage.admitted_orders": rejoined,
         "stage.reprofiled_pots": pl.DataFrame(
-            sorted(decisions.reprofiled), schema={"book": pl.String, "pot_id": pl.String}, orient="row"
+            sorted(decisions.reprofiled),
+            schema={"book": pl.String, "pot_id": pl.String},
+            orient="row",
         ),
         "stage.admitted_journals": entries.all_journals(),
         "stage.admitted_postings": entries.all_postings(),
@@ -163,13 +166,20 @@ def _post(day: Day, entries: Entries, decisions: admission.Decisions, assets: pl
                 "pot_id": m.order.pot_id,
                 "asset_id": m.asset_id,
                 "moved": m.quantity,
-                "event_time": m.order.received_at if m.kind == "contribution" else day.cut_off_instant,
+                "event_time": m.order.received_at
+                if m.kind == "contribution"
+                else day.cut_off_instant,
             }
             for m in decisions.moves
         ],
         {
-            "kind": pl.String, "book": pl.String, "order_id": pl.String, "pot_id": pl.String,
-            "asset_id": pl.String, "moved": pl.Int128, "event_time": pl.Datetime("us", "UTC"),
+            "kind": pl.String,
+            "book": pl.String,
+            "order_id": pl.String,
+            "pot_id": pl.String,
+            "asset_id": pl.String,
+            "moved": pl.Int128,
+            "event_time": pl.Datetime("us", "UTC"),
         },
     ).with_columns(
         pl.lit(day.run_date).alias("effective_date"),
@@ -179,13 +189,18 @@ def _post(day: Day, entries: Entries, decisions: admission.Decisions, assets: pl
     pot, custodian = ledger.pot_account(), ledger.custodian_account("custodian_id")
     asset, moved = pl.col("asset_id"), pl.col("moved")
     legs = {
-        "contribution": [Leg(pot, SETTLED, asset, moved), Leg(custodian, SETTLED, asset, -1 * moved)],
+        "contribution": [
+            Leg(pot, SETTLED, asset, moved),
+            Leg(custodian, SETTLED, asset, -1 * moved),
+        ],
         "reservation": [Leg(pot, SETTLED, asset, -1 * moved), Leg(pot, RESERVED, asset, moved)],
         "payment": [Leg(pot, RESERVED, asset, -1 * moved), Leg(custodian, SETTLED, asset, moved)],
     }
     for kind, kind_legs in legs.items():
         mine = moves.filter(pl.col("kind") == kind).with_columns(
-            pl.format("{}:{}:{}", "kind", "order_id", pl.lit(day.run_date.isoformat())).alias("journal_id")
+            pl.format("{}:{}:{}", "kind", "order_id", pl.lit(day.run_date.isoformat())).alias(
+                "journal_id"
+            )
         )
         entries.journal(mine, kind, "order_id", kind_legs)
     _record_events(day, entries, decisions)
@@ -195,12 +210,15 @@ def _record_events(day: Day, entries: Entries, decisions: admission.Decisions) -
     events = _frame(
         [
             {
-                "book": t.order.book, "order_id": t.order.order_id, "from_state": t.from_state,
-                "to_state": t.to_state, "reason": t.reason,
+                "book": t.order.book,
+                "order_id": t.order.order_id,
+                "from_state": t.from_state,
+                "to_state": t.to_state,
+                "reason": t.reason,
             }
             for t in decisions.transitions
         ],
-        {name: pl.String for name in ("book", "order_id", "from_state", "to_state", "reason")},
+        dict.fromkeys(("book", "order_id", "from_state", "to_state", "reason"), pl.String),
     )
     entries.event(events.with_columns(pl.lit(day.cut_off_instant).alias("event_time")), "decide")
 
@@ -262,9 +280,7 @@ def _pots_after(landed: pl.DataFrame, pots: dict[str, admission.Pot]) -> pl.Data
     )
 
 
-def _cash_movements(
-    day: Day, decisions: admission.Decisions, assets: pl.DataFrame
-) -> pl.DataFrame:
+def _cash_movements(day: Day, decisions: admission.Decisions, assets: pl.DataFrame) -> pl.DataFrame:
     """Return the money that came in and goes out: one row per order (`rules §6`)."""
     direction = {"contribution": "IN", "payment": "OUT"}
     rows = [
@@ -279,8 +295,11 @@ def _cash_movements(
         if m.kind in direction
     ]
     schema = {
-        "book": pl.String, "movement_id": pl.String, "value_date": pl.Date,
-        "direction": pl.String, "amount": q.CASH,
+        "book": pl.String,
+        "movement_id": pl.String,
+        "value_date": pl.Date,
+        "direction": pl.String,
+        "amount": q.CASH,
     }
     return pl.DataFrame(rows, schema=schema).with_columns(
         custodian_of(pl.col("book"), pl.lit(_cash_custodian(day, assets))).alias("custodian_id"),

@@ -12,9 +12,7 @@ from acme.domain.process import Frames
 def no_order_in_two_batches(day: Day, inputs: Frames) -> pl.DataFrame:
     """Return orders that have been in a batch before."""
     del day
-    return identities.batched_twice(
-        inputs["stage.posted_orders"], inputs["stage.batched_orders"]
-    )
+    return identities.batched_twice(inputs["stage.posted_orders"], inputs["stage.batched_orders"])
 
 
 def netting_conserves_quantity(day: Day, inputs: Frames) -> pl.DataFrame:

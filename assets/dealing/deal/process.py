@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import batching, quantities as q
+from acme.domain import batching
+from acme.domain import quantities as q
 from acme.domain.booking import Entries
 from acme.domain.day import Day
 from acme.domain.reference import assets_on
@@ -40,7 +41,15 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "core.batch_lines": lines,
         "core.instructions": batching.instructions(lines, day.run_date, day.currency),
         "stage.batched_orders": batched.select(
-            "book", "batch_id", "order_id", "kind", "asset_id", "side", "quantity_type", "units", "amount"
+            "book",
+            "batch_id",
+            "order_id",
+            "kind",
+            "asset_id",
+            "side",
+            "quantity_type",
+            "units",
+            "amount",
         ),
         "stage.open_orders": pl.concat([orders.filter(~trading.fill_null(value=False)), placed]),
         "stage.open_lines": pl.concat([open_lines, new_lines.select(open_lines.columns)]),

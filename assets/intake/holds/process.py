@@ -12,7 +12,9 @@ from acme.domain.day import Day
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Bring the holds and quarantined rows of all feeds together (`rules §10`)."""
     del day
-    holds = [inputs[f"stage.{name}_holds"] for name in ("reference", "order", "price", "confirmation")]
+    holds = [
+        inputs[f"stage.{name}_holds"] for name in ("reference", "order", "price", "confirmation")
+    ]
     rows = [inputs[f"stage.{name}_quarantine"] for name in ("reference", "order", "confirmation")]
     return {
         "core.holds": pl.concat(holds).drop("run_date"),

@@ -12,7 +12,14 @@ from acme.domain.orders import order_id
 
 KEY = ["source", "source_ref"]
 FIELDS = [
-    "received_at", "pot_id", "kind", "asset_id", "to_asset_id", "units", "amount", "risk_profile_id",
+    "received_at",
+    "pot_id",
+    "kind",
+    "asset_id",
+    "to_asset_id",
+    "units",
+    "amount",
+    "risk_profile_id",
 ]
 
 
@@ -31,7 +38,9 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     waiting = inputs["previous.stage.pending_orders"].drop("run_date")
     named = pl.concat([resolved.rows.select("key"), resolved.holds.select("key")]).unique()
     kept = waiting.join(named, left_on=holds.key_text(KEY), right_on="key", how="anti")
-    rows = pl.concat([kept.select(_columns(waiting)), _dated(day, new, inputs).select(_columns(waiting))])
+    rows = pl.concat(
+        [kept.select(_columns(waiting)), _dated(day, new, inputs).select(_columns(waiting))]
+    )
     due = rows.filter(pl.col("dealing_date") <= day.run_date).with_columns(
         pl.lit(day.run_date).alias("dealing_date")
     )

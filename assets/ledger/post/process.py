@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import execution, ledger, quantities as q
+from acme.domain import execution, ledger
+from acme.domain import quantities as q
 from acme.domain.booking import (
     Entries,
     book_allocations,
@@ -39,18 +40,14 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
 
     booking = lines.filter((pl.col("state") == "placed") & pl.col("complete"))
     allocated = _book(day, entries, booking, orders, assets)
-    orders = pl.concat(
-        [_replace(orders, allocated), switch_buys(allocated).select(orders.columns)]
-    )
+    orders = pl.concat([_replace(orders, allocated), switch_buys(allocated).select(orders.columns)])
     lines = _mark_booked(lines, booking)
 
     settling = execution.settling(lines.filter(pl.col("state") == "booked"), day.as_of)
     settled = _settle(day, entries, settling, orders, assets)
     overdue = _overdue(day, lines)
     orders = _mark_unknown(day, entries, orders, overdue)
-    orders = orders.join(settled, on="order_id", how="anti").filter(
-        pl.col("state") != "rejected"
-    )
+    orders = orders.join(settled, on="order_id", how="anti").filter(pl.col("state") != "rejected")
     live_lines = orders["line_id"].drop_nulls().unique()
     lines = lines.filter(pl.col("line_id").is_in(live_lines.to_list()))
 
@@ -76,7 +73,9 @@ def _open_positions(
     day: Day, inputs: Mapping[str, pl.DataFrame], assets: pl.DataFrame, entries: Entries
 ) -> None:
     positions = inputs["stage.opening_positions"].with_columns(
-        _cut_offs(day, pl.col("as_of"), inputs["stage.opening_positions"]["as_of"]).alias("event_time"),
+        _cut_offs(day, pl.col("as_of"), inputs["stage.opening_positions"]["as_of"]).alias(
+            "event_time"
+        ),
         pl.lit(day.known_at).alias("known_at"),
     )
     open_positions(entries, positions, inputs["stage.landed_pots"], assets)
@@ -122,7 +121,9 @@ def _no_allocation(orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def _replace(orders: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat([orders.join(changed, on="order_id", how="anti"), changed.select(orders.columns)])
+    return pl.concat(
+        [orders.join(changed, on="order_id", how="anti"), changed.select(orders.columns)]
+    )
 
 
 def _mark_booked(lines: pl.DataFrame, booking: pl.DataFrame) -> pl.DataFrame:
@@ -144,7 +145,9 @@ def _settle(
     day: Day, entries: Entries, settling: pl.DataFrame, orders: pl.DataFrame, assets: pl.DataFrame
 ) -> pl.DataFrame:
     members = orders.filter(pl.col("state").is_in(["executed", "part_executed"])).join(
-        settling.select("line_id", "custodian_id", pl.col("settled_effective").alias("effective_date")),
+        settling.select(
+            "line_id", "custodian_id", pl.col("settled_effective").alias("effective_date")
+        ),
         on="line_id",
     )
     dated = _with_custody(day, members, assets).with_columns(
@@ -233,4 +236,3 @@ def _still_open(
     before = inputs["previous.stage.open_lines"].select("line_id", "instruction_id")
     ended = before.join(lines.select("line_id"), on="line_id", how="anti")
     return confirmations.join(ended.drop_nulls(), on="instruction_id", how="anti")
-

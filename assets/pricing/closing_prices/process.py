@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from acme.domain import holds, pricing, quantities as q
+from acme.domain import holds, pricing
+from acme.domain import quantities as q
 from acme.domain.day import Day
 from acme.domain.reference import assets_on
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import ledger, pricing, quantities as q, rebalancing
+from acme.domain import ledger, pricing, rebalancing
+from acme.domain import quantities as q
 from acme.domain.booking import Entries
 from acme.domain.day import Day
 from acme.domain.ledger import RESERVED, SETTLED, Leg
@@ -17,11 +18,17 @@ from acme.domain.reference import assets_on, profiles_on
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Re-balance every open pot (`rules §5`) and reserve the units of its sells."""
     orders = inputs["stage.admitted_orders"].drop("run_date")
-    pots = inputs["core.pots"].join(
-        inputs["stage.reprofiled_pots"].select("book", "pot_id", pl.lit(value=True).alias("reprofiled")),
-        on=["book", "pot_id"],
-        how="left",
-    ).with_columns(pl.col("reprofiled").fill_null(value=False))
+    pots = (
+        inputs["core.pots"]
+        .join(
+            inputs["stage.reprofiled_pots"].select(
+                "book", "pot_id", pl.lit(value=True).alias("reprofiled")
+            ),
+            on=["book", "pot_id"],
+            how="left",
+        )
+        .with_columns(pl.col("reprofiled").fill_null(value=False))
+    )
     market = _market(day, inputs, pots)
     result = rebalancing.rebalance(
         pots,
@@ -58,7 +65,9 @@ def _pot_balances(inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _market(day: Day, inputs: Mapping[str, pl.DataFrame], pots: pl.DataFrame) -> rebalancing.Market:
-    assets = assets_on(inputs["core.assets"], day.run_date).filter(pl.col("asset_id") != day.currency)
+    assets = assets_on(inputs["core.assets"], day.run_date).filter(
+        pl.col("asset_id") != day.currency
+    )
     settlement = [
         day.calendars.settlement_date(day.run_date, calendar, days)
         for calendar, days in assets.select("calendar_id", "settlement_days").iter_rows()
@@ -119,7 +128,9 @@ def _as_orders(day: Day, trades: pl.DataFrame, like: pl.DataFrame) -> pl.DataFra
 
 def _post(day: Day, entries: Entries, orders: pl.DataFrame) -> None:
     frame = orders.with_columns(
-        pl.format("reservation:{}:{}", "order_id", pl.lit(day.run_date.isoformat())).alias("journal_id"),
+        pl.format("reservation:{}:{}", "order_id", pl.lit(day.run_date.isoformat())).alias(
+            "journal_id"
+        ),
         pl.lit(day.cut_off_instant).alias("event_time"),
         pl.lit(day.run_date).alias("effective_date"),
         pl.lit(day.known_at).alias("known_at"),
@@ -131,6 +142,9 @@ def _post(day: Day, entries: Entries, orders: pl.DataFrame) -> None:
         frame.filter(pl.col("side") == "S"),
         "reservation",
         "order_id",
-        [Leg(pot, SETTLED, pl.col("asset_id"), -1 * sold), Leg(pot, RESERVED, pl.col("asset_id"), sold)],
+        [
+            Leg(pot, SETTLED, pl.col("asset_id"), -1 * sold),
+            Leg(pot, RESERVED, pl.col("asset_id"), sold),
+        ],
     )
     entries.event(frame, "decide")

@@ -29,9 +29,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
                 inputs["core.ledger_balances"],
                 matching.awaited(lines, day.currency, cash_custodian),
             ),
-            matching.compare_instructions(
-                lines, events, day.calendars.dealing.prev(day.as_of)
-            ),
+            matching.compare_instructions(lines, events, day.calendars.dealing.prev(day.as_of)),
             matching.unknown_instructions(events, lines),
         ]
     )

@@ -44,7 +44,7 @@ STATEMENTS = (
         verdict text NOT NULL CHECK (verdict IN ('accepted', 'quarantined')),
         findings jsonb NOT NULL,
         run_date date REFERENCES control.runs,
-        UNIQUE (feed, file_sha256)
+        UNIQUE (feed, file_sha256, verdict)
     )
     """,
     "CREATE INDEX landed_files_by_name ON control.landed_files (feed, name)",

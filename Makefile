@@ -1,0 +1,46 @@
+# Targets for people; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+WORKERS ?= 2
+
+export DO_NOT_TRACK := 1
+export DAGSTER_DISABLE_TELEMETRY := yes
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check up bench docs
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
+
+$(READY): requirements.lock pyproject.toml
+	command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+install: $(READY) ## Make the virtual environment from the hashed lock file
+
+demo: $(READY) ## Run the business days of June 2020 on real closing prices
+	$(BIN)/acme demo $(ARGS)
+
+test: $(READY) ## Run every test
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: $(READY) ## Lint, types, import contracts, generated docs
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m acme.lakehouse.contract_docs --check
+
+up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
+	$(BIN)/acme up $(ARGS)
+
+bench: $(READY) ## Run the benchmarks and print their ratios
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## Write the generated reference pages anew
+	$(BIN)/python -m acme.lakehouse.contract_docs

@@ -1,0 +1,122 @@
+"""Verbs that read the books: sql, export, hash, breaks."""
+
+from __future__ import annotations
+
+import io
+import sys
+from datetime import date
+from pathlib import Path
+
+import click
+import polars as pl
+
+from acme.cli import show
+from acme.cli.errors import CommandError
+from acme.lakehouse import contracts
+from acme.lakehouse.contracts import Contract
+from acme.lakehouse.files import write_atomic
+from acme.lakehouse.hashing import content_hash
+from acme.operations.platform import Platform, open_platform
+
+ROWS_SHOWN_MAX = 200
+
+
+@click.command()
+@click.argument("query")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def sql(query: str, json_: bool) -> None:
+    """Run QUERY over the lake, read-only: tables core.orders, core.ledger_balances, …"""
+    names, rows = open_platform().lake.sql(query)
+    if json_:
+        show.as_json([dict(zip(names, row, strict=True)) for row in rows])
+        return
+    show.table("", names, rows[:ROWS_SHOWN_MAX])
+    if len(rows) > ROWS_SHOWN_MAX:
+        click.echo(f"… {len(rows) - ROWS_SHOWN_MAX} more rows; --json prints all", err=True)
+
+
+def find_table(name: str) -> Contract:
+    """Return the contract of `core.orders`, or of `orders` in schema core."""
+    schema, _, table = name.rpartition(".")
+    try:
+        return contracts.table(schema or "core", table)
+    except contracts.ContractError as error:
+        raise CommandError(f"no table {name!r}: expected one of {_known()}") from error
+
+
+def _known() -> str:
+    return ", ".join(c.dataset for c in contracts.all_tables() if c.schema_name == "core")
+
+
+@click.command()
+@click.argument("table")
+@click.option("--date", "run_date", type=show.DATE, help="One run date; all published ones else.")
+@click.option("--format", "format_", type=click.Choice(["csv", "parquet"]), default="csv")
+@click.option("--out", "target", type=click.Path(dir_okay=False, path_type=Path), help="A file.")
+def export(table: str, run_date: date | None, format_: str, target: Path | None) -> None:
+    """Write TABLE, verified and in key order, to standard output or a file."""
+    platform = open_platform()
+    contract = find_table(table)
+    dates = [run_date] if run_date is not None else platform.control.published_dates()
+    frames = [platform.lake.read(d, [contract.dataset])[contract.dataset] for d in dates]
+    frame = pl.concat([contract.empty(), *frames])
+    buffer = io.BytesIO()
+    if format_ == "csv":
+        frame.write_csv(buffer)
+    else:
+        frame.write_parquet(buffer)
+    if target is None:
+        sys.stdout.buffer.write(buffer.getvalue())
+    else:
+        write_atomic(target, buffer.getvalue())
+
+
+@click.command("hash")
+@click.argument("table")
+@click.argument("run_date", metavar="DATE", type=show.DATE)
+def hash_(table: str, run_date: date) -> None:
+    """Print the SHA-256 over TABLE's rows of DATE, in key order and canonical text."""
+    click.echo(table_hash(open_platform(), table, run_date))
+
+
+def table_hash(platform: Platform, table: str, run_date: date) -> str:
+    """Return the content hash of a table's partition."""
+    contract = find_table(table)
+    frame = platform.lake.read(run_date, [contract.dataset])[contract.dataset]
+    return content_hash(contract, frame)
+
+
+@click.command()
+@click.option("--date", "run_date", type=show.DATE, help="A run date; the last published else.")
+@click.option("--all", "all_", is_flag=True, help="Corrected ones too.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def breaks(run_date: date | None, all_: bool, json_: bool) -> None:
+    """List reconciliation breaks with their age, oldest first."""
+    platform = open_platform()
+    last = platform.control.last_published()
+    when = run_date or (None if last is None else last.run_date)
+    rows: list[dict[str, object]] = []
+    if when is not None:
+        frame = platform.lake.read(when, ["core.reconciliation_breaks"])[
+            "core.reconciliation_breaks"
+        ]
+        live = frame if all_ else frame.filter(pl.col("state").is_in(["open", "explained"]))
+        rows = live.sort("first_seen", "break_id").to_dicts()
+    if json_:
+        show.as_json(rows)
+        return
+    columns = [
+        "break_id",
+        "custodian_id",
+        "asset_id",
+        "class",
+        "reference",
+        "difference",
+        "first_seen",
+        "age",
+        "state",
+    ]
+    show.table(f"Breaks as of {when}", columns, [[r[c] for c in columns] for r in rows])
+
+
+COMMANDS = [sql, export, hash_, breaks]

@@ -1,0 +1,32 @@
+"""Which errors are the user's to mend: the command prints their text and nothing else."""
+
+from __future__ import annotations
+
+import duckdb
+
+from acme.lakehouse.contracts import ContractError
+from acme.lakehouse.control import ControlError
+from acme.lakehouse.home import ClockError
+from acme.lakehouse.lake import LakeError
+from acme.lakehouse.landing import LandedFileDamaged, LandingError
+from acme.lakehouse.postgres import PostgresError
+from acme.operations.platform import NotInitialisedError
+
+
+class CommandError(Exception):
+    """What a command found wrong itself."""
+
+
+KNOWN_ERRORS: tuple[type[Exception], ...] = (
+    ClockError,
+    CommandError,
+    ContractError,
+    ControlError,
+    LakeError,
+    LandedFileDamaged,
+    LandingError,
+    NotInitialisedError,
+    PostgresError,
+    duckdb.Error,
+    OSError,
+)

@@ -1,0 +1,197 @@
+"""Verbs about the installation itself: init, up, down, status, doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time as clock_time
+from contextlib import suppress
+from datetime import time
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from acme.cli import show
+from acme.cli.errors import CommandError
+from acme.lakehouse import postgres
+from acme.lakehouse.control import Control
+from acme.lakehouse.files import write_atomic
+from acme.lakehouse.home import Home
+from acme.operations.platform import Platform, initialise, open_platform
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_SECONDS_MAX = 20
+
+
+@click.command()
+@click.option("--currency", required=True, help="The scheme's one currency, as USD.")
+@click.option("--cutoff", default="12:00", show_default=True, help="Local time of the cut-off.")
+@click.option("--timezone", default="Europe/London", show_default=True, help="Its time zone.")
+def init(currency: str, cutoff: str, timezone: str) -> None:
+    """Make an empty installation in ACME_HOME; once more with the same values changes nothing."""
+    try:
+        at = time.fromisoformat(cutoff)
+    except ValueError as error:
+        raise CommandError(f"--cutoff: expected a time as HH:MM, got {cutoff!r}") from error
+    platform = initialise(Home.from_env(), currency, at, timezone)
+    click.echo(f"initialised {platform.home.root}: {currency}, cut-off {cutoff} {timezone}")
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+def up(port: int) -> None:
+    """Serve the Dagster UI and its daemon on loopback until stopped."""
+    from orchestration import calendar_file
+    from orchestration.runner import dagster_environment, instance
+
+    platform = open_platform()
+    calendar_file.refresh(platform.home, platform.control)
+    instance(platform).dispose()
+    environment = os.environ | dagster_environment(platform)
+    workspace = str(ROOT / "workspace.yaml")
+    programs = [
+        ["dagster-webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)],
+        ["dagster-daemon", "run", "-w", workspace],
+    ]
+    binaries = Path(sys.executable).parent
+    processes = [
+        subprocess.Popen([str(binaries / p[0]), *p[1:]], env=environment, cwd=ROOT)  # noqa: S603
+        for p in programs
+    ]
+    record = _up_record(platform.home)
+    write_atomic(record, json.dumps([os.getpid(), *[p.pid for p in processes]]).encode())
+    click.echo(f"Dagster UI: http://127.0.0.1:{port}   (ctrl-c stops it)", err=True)
+    try:
+        _wait(processes)
+    finally:
+        _terminate(processes)
+        record.unlink(missing_ok=True)
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until told to stop, or until one of the programs ends by itself."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    with suppress(KeyboardInterrupt):
+        while all(p.poll() is None for p in processes):
+            clock_time.sleep(0.5)
+        ended = next(p for p in processes if p.poll() is not None)
+        raise CommandError(f"{Path(str(ended.args[0])).name} ended with code {ended.returncode}")  # type: ignore[index]
+
+
+def _terminate(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _up_record(home: Home) -> Path:
+    return home.root / "up.json"
+
+
+@click.command()
+def down() -> None:
+    """Stop what `up` serves, and the embedded Postgres."""
+    home = Home.from_env()
+    record = _up_record(home)
+    if record.exists():
+        with suppress(ProcessLookupError):
+            os.kill(json.loads(record.read_text("utf-8"))[0], signal.SIGTERM)
+        for _ in range(STOP_SECONDS_MAX * 2):
+            if not record.exists():
+                break
+            clock_time.sleep(0.5)
+        record.unlink(missing_ok=True)
+    stopped = postgres.stop(home)
+    click.echo("stopped" if stopped else "nothing was running")
+
+
+@click.command()
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def status(json_: bool) -> None:
+    """Show what is published, what waits, and what is open."""
+    platform = open_platform()
+    shown = _status(platform)
+    if json_:
+        show.as_json(shown)
+        return
+    show.table("Status", ["", ""], shown.items())
+
+
+def _status(platform: Platform) -> dict[str, object]:
+    control: Control = platform.control
+    scheme = control.scheme()
+    last = control.last_published()
+    shown: dict[str, object] = {
+        "home": str(platform.home.root),
+        "currency": scheme.currency,
+        "cut_off": f"{scheme.cutoff:%H:%M} {scheme.timezone}",
+        "last_published": None if last is None else last.run_date.isoformat(),
+        "published_at": None if last is None else last.published_at.isoformat(),
+        "files_waiting_for_the_next_run": control.waiting_count(),
+        "files_not_sent": len(control.unsent_dispatches()),
+    }
+    if last is not None:
+        frames = platform.lake.read(
+            last.run_date, ["core.reconciliation_breaks", "core.suspended_assets", "core.holds"]
+        )
+        breaks = frames["core.reconciliation_breaks"]
+        shown |= {
+            "open_breaks": breaks.filter(breaks["state"] == "open").height,
+            "suspended_assets": ", ".join(frames["core.suspended_assets"]["asset_id"]) or None,
+            "holds": frames["core.holds"].height,
+        }
+    return shown
+
+
+@click.command()
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def doctor(json_: bool) -> None:
+    """Check that the installation can run: packages, Postgres, extensions, lake, published files."""
+    findings = _examine()
+    if json_:
+        show.as_json([{"check": n, "ok": ok, "detail": d} for n, ok, d in findings])
+    else:
+        show.table(
+            "Doctor",
+            ["check", "", "detail"],
+            [(n, "ok" if ok else "FAILED", d) for n, ok, d in findings],
+        )
+    if not all(ok for _, ok, _ in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _examine() -> list[tuple[str, bool, str]]:
+    findings = [
+        ("dagster", True, metadata.version("dagster")),
+        ("polars", True, metadata.version("polars")),
+    ]
+    platform = open_platform()
+    with platform.control.transaction() as cursor:
+        settings = [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")]
+        for name, wanted in settings:
+            value = str(cursor.execute(f"SHOW {name}").fetchone()[0])  # type: ignore[index]
+            findings.append((f"postgres {name}", value == wanted, value))
+    platform.lake.connect()
+    findings.append(("lake", True, f"snapshot {platform.lake.snapshot()}"))
+    last = platform.control.last_published()
+    if last is not None:
+        platform.lake.verify(last.run_date, list(platform.lake.manifest(last.run_date)))
+        findings.append(("published files", True, f"{last.run_date}: every SHA-256 matches"))
+    return findings
+
+
+COMMANDS = [init, up, down, status, doctor]

@@ -1,0 +1,42 @@
+"""The `acme` command: puts its groups of verbs together and turns known errors into messages."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from acme.cli import books, day, demo, installation, intake
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def acme() -> None:
+    """ACME's investment platform: land files, run business days, look at the books."""
+
+
+for group in (installation, intake, day, books, demo):
+    for command in group.COMMANDS:
+        acme.add_command(command)
+
+
+def main() -> None:
+    """Run the command; what the user can mend is a message and exit code 1, never a traceback."""
+    from acme.cli.errors import KNOWN_ERRORS
+
+    try:
+        acme(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except KNOWN_ERRORS as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+{#- The dates a run works with, as SQL literals; they come in as vars of the invocation. -#}
+
+{%- macro run_date() -%}
+  date '{{ var("run_date") }}'
+{%- endmacro -%}
+
+{#- Null where no run came before: no row has such a run date. -#}
+{%- macro previous_run_date() -%}
+  {%- if var("previous_run_date") -%} date '{{ var("previous_run_date") }}'
+  {%- else -%} cast(null as date)
+  {%- endif -%}
+{%- endmacro -%}

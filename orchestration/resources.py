@@ -1,0 +1,46 @@
+"""What every step of a run works with: the opened platform and the lock that admits the run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from acme.lakehouse.control import RunLock
+from acme.operations.platform import open_platform, wait_seconds
+from orchestration.shell import Run
+
+PARTITION_TAG = "dagster/partition"
+
+
+class BusinessDay(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The run of one date. The lock is held from the first step to the end of the last.
+
+    A second run of the date waits for the first and then finds everything written. A run that
+    lost its lock can write nothing any more.
+    """
+
+    _run: Run | None = PrivateAttr(default=None)
+
+    @property
+    def run(self) -> Run:
+        """Return the run."""
+        if self._run is None:
+            raise RuntimeError("the resource is used outside a run")
+        return self._run
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["BusinessDay"]:
+        """Open the platform and hold the lock of the run's date."""
+        if context.run is None:
+            raise RuntimeError("a business day is computed by a run of its job")
+        run_date = date.fromisoformat(context.run.tags[PARTITION_TAG])
+        platform = open_platform()
+        with RunLock(platform.url, run_date, wait_seconds_max=wait_seconds()) as lock:
+            platform.lake.fence = lock.check
+            self._run = Run(platform, lock, run_date)
+            try:
+                yield self
+            finally:
+                platform.lake.close()

@@ -1,0 +1,92 @@
+"""Runs a date through its Dagster job in this process, on the same instance as the UI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from acme.lakehouse.migrate import sqlalchemy_url
+from acme.operations.platform import Platform
+from orchestration import calendar_file, definitions
+
+ROOT = Path(__file__).resolve().parents[1]
+DAGSTER_URL = "ACME_DAGSTER_POSTGRES_URL"
+STATEMENT_TIMEOUT_MS = 600_000
+POOL_RECYCLE_SECONDS = 3_600
+
+
+class DayFailedError(Exception):
+    """A date was not completed; the text says which steps or checks failed, and why."""
+
+
+def dagster_environment(platform: Platform) -> dict[str, str]:
+    """Return the variables by which Dagster finds the installation's instance."""
+    home = platform.home.dagster
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists() or settings.read_bytes() != (ROOT / "dagster.yaml").read_bytes():
+        shutil.copyfile(ROOT / "dagster.yaml", settings)
+    return {
+        "DAGSTER_HOME": str(home),
+        DAGSTER_URL: sqlalchemy_url(platform.url, "psycopg2").replace("+psycopg2", ""),
+        "ACME_HOME": str(platform.home.root),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DAGSTER_EVENT_BATCH_SIZE": "100",
+    }
+
+
+def instance(platform: Platform) -> dg.DagsterInstance:
+    """Return the installation's Dagster instance, whose storage is its Postgres."""
+    os.environ.update(dagster_environment(platform))
+    found = dg.DagsterInstance.get()
+    # Without a pool every one of some hundred events of a day opens a connection of its own.
+    found.optimize_for_webserver(
+        statement_timeout=STATEMENT_TIMEOUT_MS, pool_recycle=POOL_RECYCLE_SECONDS, max_overflow=4
+    )
+    return found
+
+
+def run_job(
+    platform: Platform,
+    run_date: date,
+    job: str = "business_day",
+    on: dg.DagsterInstance | None = None,
+) -> None:
+    """Run a job of the day for one date; raises `DayFailedError` unless all of it succeeded."""
+    calendar = calendar_file.refresh(platform.home, platform.control)
+    instance_used = on or instance(platform)
+    found = definitions.build(calendar).resolve_job_def(job)
+    keys = found.partitions_def
+    if keys is not None and not keys.has_partition_key(run_date.isoformat()):
+        raise DayFailedError(f"{run_date} is not a business date of the scheme")
+    result = found.execute_in_process(
+        partition_key=run_date.isoformat(),
+        instance=instance_used,
+        raise_on_error=False,
+        # Everything is in the event log; the terminal is for the command that asked.
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    if not result.success:
+        raise DayFailedError(f"{run_date}: {'; '.join(_failures(result)) or 'the run failed'}")
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Return what went wrong, in order: failed blocking checks, then the causes of failed steps."""
+    found = [
+        f"check {e.check_name} on {e.asset_key.to_user_string()} failed"
+        for e in result.get_asset_check_evaluations()
+        if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            message = error.message.strip() if error is not None else ""
+            if "AssetCheckFailed" not in message and "asset check" not in message.lower():
+                found.append(f"{event.step_key}: {message}")
+    return found
