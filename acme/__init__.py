@@ -1,1 +1,1 @@
-"""ACME's investment platform: the product's own package, a pure domain with thin shells around it."""
+"""ACME's investment platform: a pure domain with thin shells around it."""

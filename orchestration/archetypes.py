@@ -67,7 +67,7 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
 
 
 def refuse_out_of_turn(run: Run, calendars: Calendars) -> None:
-    """Raise `DayRefusedError` unless the date is a business date and its predecessor is published."""
+    """Raise `DayRefusedError` unless T is a business date and the one before it is published."""
     dealing = calendars.dealing
     if not dealing.is_business_date(run.run_date):
         raise DayRefusedError(f"{run.run_date} is not a business date of the scheme")

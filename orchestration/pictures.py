@@ -16,8 +16,10 @@ def preview(frame: pl.DataFrame) -> str:
     """Return the first rows of a frame as a Markdown table."""
     head = frame.head(PREVIEW_ROWS)
     lines = [" | ".join(head.columns), " | ".join("---" for _ in head.columns)]
-    for row in head.iter_rows():
-        lines.append(" | ".join("" if v is None else str(v).replace("|", "\\|") for v in row))
+    lines += [
+        " | ".join("" if v is None else str(v).replace("|", "\\|") for v in row)
+        for row in head.iter_rows()
+    ]
     return "\n".join(f"| {line} |" for line in lines)
 
 

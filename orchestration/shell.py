@@ -135,6 +135,7 @@ class Run:
         return frames
 
     def previous(self, datasets: tuple[str, ...]) -> dict[str, pl.DataFrame]:
+        """Return partitions of the run before this one; empty ones where there is none."""
         previous = self.previous_date()
         if previous is None:
             return {f"previous.{d}": dataset_contract(d).empty() for d in datasets}

@@ -1,4 +1,4 @@
-"""Arriving files are landed, and the morning of the next due date starts once it has what it needs."""
+"""Arriving files are landed; the morning of the next date starts once its prices are there."""
 
 import hashlib
 from datetime import UTC, date, datetime
@@ -22,7 +22,7 @@ def inbox_sensor() -> dg.SensorDefinition:
         name="inbox_files",
         job_name="morning",
         minimum_interval_seconds=30,
-        description="Lands arriving files; runs the morning of the next date when prices are there.",
+        description="Lands arriving files; runs the next morning when its prices are there.",
     )
     def inbox_files(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         platform = open_platform()

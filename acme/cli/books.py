@@ -25,7 +25,7 @@ ROWS_SHOWN_MAX = 200
 @click.argument("query")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def sql(query: str, json_: bool) -> None:
-    """Run QUERY over the lake, read-only: tables core.orders, core.ledger_balances, …"""
+    """Run QUERY over the lake, read-only, as "from core.ledger_balances limit 5"."""
     names, rows = open_platform().lake.sql(query)
     if json_:
         show.as_json([dict(zip(names, row, strict=True)) for row in rows])

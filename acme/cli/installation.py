@@ -160,7 +160,7 @@ def _status(platform: Platform) -> dict[str, object]:
 @click.command()
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def doctor(json_: bool) -> None:
-    """Check that the installation can run: packages, Postgres, extensions, lake, published files."""
+    """Check that the installation can run: packages, Postgres, lake, published files."""
     findings = _examine()
     if json_:
         show.as_json([{"check": n, "ok": ok, "detail": d} for n, ok, d in findings])

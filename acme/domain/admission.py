@@ -262,6 +262,9 @@ class Admission:
             return "closed_pot"
         if order.kind == "profile_change" and order.risk_profile_id not in self.profiles:
             return "unknown_profile"
+        return self._asset_objection(order) or self._quantity_objection(order, pot)
+
+    def _asset_objection(self, order: Order) -> str | None:
         named = [self.assets.get(a) for a in (order.asset_id, order.to_asset_id) if a is not None]
         if any(asset is None for asset in named):
             return "unknown_asset"
@@ -270,12 +273,12 @@ class Admission:
             return "asset_suspended"
         if any(asset.price is None for asset in known):
             return "no_price"
-        return self._quantity_objection(order, pot, known)
+        return None
 
-    def _quantity_objection(self, order: Order, pot: Pot, assets: list[Asset]) -> str | None:
+    def _quantity_objection(self, order: Order, pot: Pot) -> str | None:
         if order.amount is not None and order.amount % q.QUANTITIES_PER_PENNY:
             return "too_many_decimals"
-        if order.units is not None and order.units % q.unit_quantum(assets[0].unit_decimals):
+        if order.units is not None and order.units % self._quantum(order):
             return "too_many_decimals"
         if order.kind in ("sell", "switch"):
             available = pot.units.get(order.asset_id or "", 0)
@@ -285,6 +288,9 @@ class Admission:
             short = (order.amount or 0) > pot.available_cash(self.assets)
             return "insufficient_cash" if short else None
         return None
+
+    def _quantum(self, order: Order) -> int:
+        return q.unit_quantum(self.assets[order.asset_id or ""].unit_decimals)
 
     def _accept_contribution(self, pot: Pot, order: Order) -> None:
         self._post("contribution", order, self.currency, order.amount or 0)

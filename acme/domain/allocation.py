@@ -1,4 +1,4 @@
-"""Sharing a total among orders by largest remainder (`rules §1`, Split). Not when a line is booked."""
+"""Sharing a total among orders by largest remainder (`rules §1`, Split); not when to."""
 
 from __future__ import annotations
 

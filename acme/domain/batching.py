@@ -122,7 +122,10 @@ def instructions(lines: pl.DataFrame, run_date: date, currency: str) -> pl.DataF
     )
 
 
-INSTRUCTION_HEADER = "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,currency"
+INSTRUCTION_HEADER = (
+    "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,"
+    "currency"
+)
 CASH_HEADER = "movement_id,value_date,direction,amount,currency"
 
 

@@ -1,4 +1,4 @@
-"""Executions, settlements and opening positions as journals, postings and order events (`rules §7`, `§8`).
+"""Executions, settlements and opening positions as journals and order events (`rules §7, §8`).
 
 Works on frames of orders: one row per order with the columns of `stage.open_orders`. What was
 executed and when a line settles is `acme.domain.execution`.
@@ -46,7 +46,7 @@ class Entries:
         )
 
     def event(self, frame: pl.DataFrame, stage: str) -> None:
-        """Record a transition per row: book, order_id, from_state, to_state, event_time, reason?."""
+        """Record a transition per row: book, order_id, from_state, to_state, event_time, reason."""
         if "reason" not in frame.columns:
             frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
         self.events.append(
@@ -71,7 +71,7 @@ class Entries:
 
 
 def custodian_of(book: pl.Expr, custodian: pl.Expr) -> pl.Expr:
-    """Return the custodian of an asset in a book: in `canary` it is always `CANARY` (`rules §3`)."""
+    """Return an asset's custodian in a book: in `canary` it is always `CANARY` (`rules §3`)."""
     return pl.when(book == CANARY_BOOK).then(pl.lit(CANARY_CUSTODIAN)).otherwise(custodian)
 
 

@@ -13,6 +13,8 @@ SUSPENDING = ("quantity", "missing_at_custodian", "missing_in_ledger", "unknown"
 LIVE_STATES = ("open", "explained")
 IDENTITY = ["book", "custodian_id", "asset_id", "class", "reference"]
 OWNER = "team:operations"
+AGE_BUCKETS = ((1, "0-1"), (3, "2-3"), (5, "4-5"))
+OLDEST = "6+"
 
 
 def break_id(book: str, custodian: str, asset: str | None, kind: str, reference: str) -> str:
@@ -23,15 +25,10 @@ def break_id(book: str, custodian: str, asset: str | None, kind: str, reference:
 
 def age_bucket(age: pl.Expr) -> pl.Expr:
     """Return the ageing class of an age in business days."""
-    return (
-        pl.when(age <= 1)
-        .then(pl.lit("0-1"))
-        .when(age <= 3)
-        .then(pl.lit("2-3"))
-        .when(age <= 5)
-        .then(pl.lit("4-5"))
-        .otherwise(pl.lit("6+"))
-    )
+    bucket = pl.lit(OLDEST)
+    for days_max, name in reversed(AGE_BUCKETS):
+        bucket = pl.when(age <= days_max).then(pl.lit(name)).otherwise(bucket)
+    return bucket
 
 
 def carry(
@@ -97,32 +94,36 @@ def carry(
 
 
 def disproved(
-    earlier: pl.DataFrame, whole_statements: pl.DataFrame, standing: pl.DataFrame
+    earlier: pl.DataFrame,
+    whole_statements: pl.DataFrame,
+    confirmations: pl.DataFrame,
+    lines: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return break_id of the earlier breaks that today's evidence is able to disprove.
 
     A statement's break needs a whole statement of the same custodian and basis (any basis for
-    `stale_statement`); a price or consideration break needs its confirmation amended away; other
-    instruction breaks are always judged. whole_statements: book, custodian_id, basis. standing:
-    confirmation_id of the events that stand.
+    `stale_statement`); a price or consideration break needs its confirmation amended, or its line
+    still open and judged again; other instruction breaks are always judged. whole_statements:
+    book, custodian_id, basis. confirmations: all known events. lines: open lines.
     """
     accounts = set(whole_statements.select("book", "custodian_id", "basis").iter_rows())
     custodians = {(book, custodian) for book, custodian, _ in accounts}
-    confirmations = set(standing["confirmation_id"])
+    revisited = set(confirmations["amends"].drop_nulls()) | set(
+        lines["instruction_id"].drop_nulls()
+    )
 
     def judged(row: dict[str, str]) -> bool:
         if row["class"] == "stale_statement":
             return (row["book"], row["custodian_id"]) in custodians
         if row["basis"] is not None:
             return (row["book"], row["custodian_id"], row["basis"]) in accounts
-        if row["class"] in ("price", "consideration"):
-            return row["reference"] not in confirmations
+        if row["class"] in {"price", "consideration"}:
+            return row["reference"] in revisited
         return True
 
     rows = earlier.filter(pl.col("state").is_in(LIVE_STATES)).iter_rows(named=True)
-    return pl.DataFrame(
-        {"break_id": [r["break_id"] for r in rows if judged(r)]}, schema={"break_id": pl.String}
-    )
+    found = [r["break_id"] for r in rows if judged(r)]
+    return pl.DataFrame({"break_id": found}, schema={"break_id": pl.String})
 
 
 def suspended_assets(breaks: pl.DataFrame, currency: str) -> pl.DataFrame:

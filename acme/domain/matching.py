@@ -260,14 +260,13 @@ def compare_instructions(
             "evidence": pl.lit("the custodian reports a failed settlement"),
         },
     )
-    return pl.concat([over, silent, failed, _mispriced(sent, events)])
+    return pl.concat([over, silent, failed, _mispriced(sent, events), _misspent(sent)])
 
 
 def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Return executions at another price than the closing price, or whose arithmetic is off.
 
-    A unit line's consideration is `money(units × price)`; an amount line's units are
-    `trunc(consideration / price)` at the asset's decimals.
+    A unit line's consideration is `money(units × price)`; an amount line is judged as a whole.
     """
     executed = events.filter(pl.col("event") == "executed").join(
         lines.select(
@@ -281,16 +280,8 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         ),
         on="instruction_id",
     )
-    units, price = q.minor("units"), q.minor("price")
-    pence = q.minor("consideration")
-    quantum = q.unit_quantum_expr(pl.col("unit_decimals"))
-    for_pence = (
-        pence * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE) // (price * quantum) * quantum
-    )
-    adds_up = (
-        pl.when(pl.col("quantity_type") == "U")
-        .then(pence == q.consideration_expr(units, price))
-        .otherwise(units == for_pence)
+    adds_up = (pl.col("quantity_type") == "A") | (
+        q.minor("consideration") == q.consideration_expr(q.minor("units"), q.minor("price"))
     )
     off_price = _found(
         executed.filter(pl.col("price") != pl.col("closing_price")),
@@ -315,6 +306,35 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         },
     )
     return pl.concat([off_price, off_sum])
+
+
+def _misspent(lines: pl.DataFrame) -> pl.DataFrame:
+    """Return whole amount lines whose units are not what their consideration buys.
+
+    The custodian spends the amount at the closing price: in all `trunc(consideration / price)`
+    units at the asset's decimals, however it parts them.
+    """
+    pence = pl.col("executed_consideration")
+    quantum = q.unit_quantum_expr(pl.col("unit_decimals"))
+    bought = pence * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE)
+    whole = lines.filter(
+        (pl.col("quantity_type") == "A")
+        & (pl.col("executed_consideration") > 0)
+        & (q.cash_to_quantity("executed_consideration") == q.minor("net"))
+        & pl.col("closing_price").is_not_null()
+    )
+    units = bought // (q.minor("closing_price") * quantum) * quantum
+    return _found(
+        whole.filter(pl.col("executed_units") != units),
+        **{
+            "class": pl.lit("consideration"),
+            "reference": pl.col("instruction_id"),
+            "ours": q.as_decimal(units, q.QUANTITY),
+            "theirs": q.as_decimal(pl.col("executed_units"), q.QUANTITY),
+            "difference": q.as_decimal(pl.col("executed_units") - units, q.QUANTITY),
+            "evidence": pl.lit("units are not what the amount buys at the closing price"),
+        },
+    )
 
 
 def unknown_instructions(events: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

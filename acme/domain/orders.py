@@ -1,4 +1,4 @@
-"""Orders: identity, kinds, states and their legal transitions (`rules §4`). Not how one is decided."""
+"""Orders: identity, kinds, states and their legal transitions (`rules §4`); decides none."""
 
 from __future__ import annotations
 

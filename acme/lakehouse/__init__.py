@@ -1,1 +1,1 @@
-"""Where data rests: contracts, lake tables, Postgres, landed files, publication. No dealing rule."""
+"""Where data rests: contracts, lake tables, Postgres, landed files. No dealing rule."""

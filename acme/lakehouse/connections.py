@@ -1,4 +1,4 @@
-"""Connections to Postgres that are kept between transactions: logging in costs more than most of them."""
+"""Connections to Postgres kept between transactions; logging in costs more than most of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -1,8 +1,9 @@
 """The control schema in Postgres: scheme, landed files, runs, publication. No file, no lake table.
 
-Every function does its work in one transaction; a RunLock has a connection of its own. Times are timestamps with offset, in UTC.
+Every function does its work in one transaction; a RunLock has a connection of its own. Times are
+timestamps with offset, in UTC.
 """
-# ruff: noqa: S608  what is put into a statement's text are constants of this module
+
 
 import functools
 import hashlib
@@ -527,7 +528,7 @@ class Control:
         """Every published date, oldest first."""
         with self.transaction() as cursor:
             cursor.execute("SELECT run_date FROM control.publications ORDER BY run_date")
-            return [cast(date, row[0]) for row in cursor]
+            return [cast("date", row[0]) for row in cursor]
 
     def published_before(self, run_date: date) -> date | None:
         """The newest published date before `run_date`, None if there is none."""

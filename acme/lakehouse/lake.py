@@ -1,4 +1,4 @@
-"""The lakehouse: writes and reads one run date's partition of a table. No rule, no Postgres control.
+"""The lakehouse: writes and reads one run date's partition of a table; knows no rule.
 
 Parquet files are named by their own SHA-256, so a file once written never changes. A write stores
 the files, registers them in DuckLake in one commit, and then moves the manifest in Postgres to

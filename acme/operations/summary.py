@@ -1,4 +1,4 @@
-"""Figures of published dates for a person: orders, trades, netting, breaks, value. Decides nothing."""
+"""Figures of published dates for a person: orders, trades, netting, breaks, value."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Summary:
 
     @property
     def crossed_share(self) -> Decimal:
-        """Return the part of the gross that was crossed internally and never went out, in percent."""
+        """Return the part of the gross that crossed internally and never went out, in percent."""
         if not self.gross_traded:
             return Decimal(0)
         crossed = (self.gross_traded - self.net_traded) * 100 / self.gross_traded

@@ -302,7 +302,34 @@ def order(draw: st.DrawFn, pot: RefPot, assets: dict[str, RefAsset], *, coarse: 
 
 
 @st.composite
+def near_target(draw: st.DrawFn, world: World) -> RefPot:
+    """Draw a pot on its target, or off it by its drift band exactly, or by a minor unit more."""
+    name = draw(st.sampled_from(sorted(world.profiles)))
+    profile_ = world.profiles[name]
+    made = RefPot(profile=name)
+    value = draw(st.integers(1, 20)) * 1000 * POUND
+    made.cash["settled"] = value
+    shifted = draw(st.sampled_from(ASSETS))
+    push = draw(st.sampled_from([-1, 0, 1]))
+    for asset_id, weight in profile_.weights.items():
+        asset_ = world.assets[asset_id]
+        minor = Fraction(1, 10**asset_.decimals)
+        units = weight * value / asset_.last
+        if asset_id == shifted:
+            units += push * (profile_.drift_band * value / asset_.last)
+            units += draw(st.sampled_from([-1, 0, 1])) * minor
+        units = max(units // minor * minor, Fraction(0))
+        worth = units * asset_.last
+        if units and (worth * 100).denominator == 1:
+            made.units[asset_id] = {"settled": units}
+            made.cash["settled"] -= worth
+    return made
+
+
+@st.composite
 def pot(draw: st.DrawFn, world: World, *, coarse: bool, orders_max: int = 4) -> RefPot:
+    if coarse and draw(one_in(3)):
+        return draw(near_target(world))
     made = RefPot(
         profile=draw(st.sampled_from(sorted(world.profiles))),
         status="open" if not draw(one_in(20)) else draw(st.sampled_from(["closing", "closed"])),

@@ -97,7 +97,7 @@ def _market(day: Day, inputs: Mapping[str, pl.DataFrame], pots: pl.DataFrame) ->
 
 
 def _identified(day: Day, trades: pl.DataFrame) -> pl.DataFrame:
-    """Give each trade its `source_ref` and id: running again makes the same orders (`rules §5.5`)."""
+    """Give each trade its id; running again makes the same orders (`rules §5.5`)."""
     named = trades.with_columns(
         pl.format(
             "{}:{}:{}:{}", "book", "pot_id", "asset_id", pl.lit(day.run_date.isoformat())

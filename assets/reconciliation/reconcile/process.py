@@ -15,7 +15,8 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     """Find what differs, carry what is known of it, suspend what it touches (`rules §9`)."""
     assets = assets_on(inputs["core.assets"], day.run_date)
     cash_custodian = assets.filter(pl.col("asset_id") == day.currency)["custodian_id"][0]
-    events = execution.standing(inputs["stage.open_confirmations"].drop("run_date"), day.as_of)
+    confirmations = inputs["stage.open_confirmations"].filter(pl.col("event_date") <= day.as_of)
+    events = execution.standing(confirmations.drop("run_date"), day.as_of)
     lines = execution.with_completeness(
         execution.progress(inputs["stage.posted_lines"].drop("run_date"), events),
         inputs["stage.price_book"],
@@ -38,7 +39,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     carried = breaks.carry(
         found,
         earlier,
-        breaks.disproved(earlier, whole, events),
+        breaks.disproved(earlier, whole, confirmations, lines),
         day.run_date,
         day.calendars.dealing,
     )
