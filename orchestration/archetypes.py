@@ -123,12 +123,13 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     day = run.day()
     home = run.platform.home
     prices = prices_of(frames["stage.price_book"], day.as_of).sort("asset_id")
+    rules_version, code_version = _sealing_versions(run)
     terms = seals.SealTerms(
         dealing_date=day.run_date,
         price_date=day.as_of,
         price_version=seals.frame_sha256(prices, ["asset_id", "closing_price"]),
-        rules_version=versions.rules_version(),
-        code_version=versions.code_version(),
+        rules_version=rules_version,
+        code_version=code_version,
     )
     earlier = dict(frames["previous.core.dealing_batches"].select("book", "seal").iter_rows())
     books = sorted(set(frames["core.pots"]["book"]) | {"live"})
@@ -171,6 +172,18 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
             )
         },
     )
+
+
+def _sealing_versions(run: Run) -> tuple[str, str]:
+    """Return the versions of rules and code that a seal names.
+
+    A batch is sealed once: a published date keeps the versions it was sealed with, so that newer
+    code that computes the same figures finds the same seal.
+    """
+    if not run.control.is_published(run.run_date):
+        return versions.rules_version(), versions.code_version()
+    batches = run.lake.read(run.run_date, ["core.dealing_batches"])["core.dealing_batches"]
+    return batches["rules_version"][0], batches["code_version"][0]
 
 
 # ---- publish --------------------------------------------------------------------------------

@@ -36,7 +36,11 @@ def render() -> str:
                 "description": description,
                 "database": "lake",
                 "schema": schema_name,
-                "tables": [_table(c) for c in contracts.all_tables() if c.schema_name == schema_name],
+                "tables": [
+                    _table(contract)
+                    for contract in contracts.all_tables()
+                    if contract.schema_name == schema_name
+                ],
             }
             for schema_name, description in _SCHEMAS
         ],

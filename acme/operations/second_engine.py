@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -180,14 +181,17 @@ def _invoke(arguments: list[str], platform: Platform) -> list[Any]:
     from dbt.cli.main import dbtRunner  # noqa: PLC0415  seconds, paid only where it is used
 
     if not _parsed:
-        parsed = dbtRunner().invoke(["parse", *_common_arguments(platform.home.dbt / SELECTION)])
+        # What parsing leaves behind is of no use, and another process may be parsing too.
+        with TemporaryDirectory(dir=platform.home.dbt, prefix="parse-") as scratch:
+            parsed = dbtRunner().invoke(["parse", *_common_arguments(Path(scratch))])
         if not parsed.success:
             raise _error(platform, parsed.exception or "the project cannot be parsed")
         _parsed.append(parsed.result)
     outcome = dbtRunner(manifest=_parsed[0]).invoke(arguments)
     if outcome.exception is not None:
         raise _error(platform, outcome.exception)
-    results = list(outcome.result.results)
+    nodes: Any = outcome.result
+    results = list(nodes.results)
     for result in results:
         if result.status not in ("success", "pass", "fail"):
             raise _error(platform, f"{result.node.name}: {result.status}: {result.message}")
@@ -236,28 +240,27 @@ def _spill(home: Home) -> Path:
 # ---- what dbt's connection keeps ----------------------------------------------------------------
 
 
-def _is_warm() -> bool:
-    """Say whether an earlier date left the lake attached."""
-    if not _parsed:
-        return False
+def _connections() -> Any:
+    """Return dbt-duckdb's connections: one database per process, kept between invocations."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
 
-    return DuckDBConnectionManager._ENV is not None  # noqa: SLF001
+    return DuckDBConnectionManager
+
+
+def _is_warm() -> bool:
+    """Say whether an earlier date left the lake attached."""
+    return bool(_parsed) and _connections()._ENV is not None  # noqa: SLF001
 
 
 def _go_cold() -> None:
     """Let go of the attached lake; the next date attaches it anew."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
-
-    DuckDBConnectionManager.close_all_connections()
+    _connections().close_all_connections()
 
 
 @contextmanager
 def _cursor() -> Iterator[Any]:
     """A cursor on the in-memory database that dbt has just built."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
-
-    handle = DuckDBConnectionManager.env().handle()
+    handle = _connections().env().handle()
     try:
         yield handle.cursor()
     finally:
@@ -270,7 +273,7 @@ def _failures(results: Sequence[Any], cursor: Any) -> pl.DataFrame:
     for result in results:
         if result.status != "fail":
             continue
-        cursor.execute(f"SELECT * FROM {result.node.relation_name}")
+        cursor.execute(f"SELECT * FROM {result.node.relation_name}")  # noqa: S608  dbt's own name
         rows = cursor.pl()
         if tuple(rows.columns) != _FINDING:
             raise SecondEngineError(f"dbt: {result.node.name}: {result.failures} rows break it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from acme.domain import identities, ledger
+from acme.domain import identities, ledger, overdrafts
 from acme.domain.day import Day
 from acme.domain.process import Frames
 
@@ -27,8 +27,9 @@ def no_negative_balance(day: Day, inputs: Frames) -> pl.DataFrame:
 
 
 def overdrafts_have_a_cause(day: Day, inputs: Frames) -> pl.DataFrame:
-    """Return the pots whose settled cash is below zero."""
-    return ledger.overdrawn_pots(inputs["core.ledger_balances"], day.currency)
+    """Return the overdrawn pots for which no cause is known."""
+    overdrawn = ledger.overdrawn_pots(inputs["core.ledger_balances"], day.currency)
+    return overdrafts.unexplained(overdrawn, inputs["stage.overdraft_causes"])
 
 
 def allocations_equal_executions(day: Day, inputs: Frames) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import execution, ledger
+from acme.domain import execution, ledger, overdrafts
 from acme.domain import quantities as q
 from acme.domain.booking import (
     Entries,
@@ -36,6 +36,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         execution.progress(inputs["previous.stage.open_lines"].drop("run_date"), events),
         inputs["stage.price_book"],
     )
+    judged = lines
     orders = inputs["previous.stage.open_orders"].drop("run_date")
 
     booking = lines.filter((pl.col("state") == "placed") & pl.col("complete"))
@@ -52,9 +53,22 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     lines = lines.filter(pl.col("line_id").is_in(live_lines.to_list()))
 
     postings = entries.all_postings()
+    balances = _balances(day, inputs, postings)
     return {
         "core.allocations": _allocations(allocated),
-        "core.ledger_balances": _balances(day, inputs, postings),
+        "core.ledger_balances": balances,
+        "stage.overdraft_causes": _overdraft_causes(
+            day,
+            inputs,
+            overdrafts.Evidence(
+                allocated=_with_proposal(day, inputs, allocated, assets),
+                lines=judged,
+                off_price=_off_price(judged, events),
+                orders=orders,
+                as_of=day.as_of,
+            ),
+            balances,
+        ),
         "stage.booked_sides": _booked_sides(booking),
         "stage.posted_orders": orders,
         "stage.posted_lines": lines.select(_line_columns(inputs)),
@@ -227,6 +241,61 @@ def _balances(day: Day, inputs: Mapping[str, pl.DataFrame], postings: pl.DataFra
     return ledger.fold(inputs["previous.core.ledger_balances"], changes).with_columns(
         pl.lit(day.as_of, dtype=pl.Date).alias("effective_date")
     )
+
+
+def _with_proposal(
+    day: Day, inputs: Mapping[str, pl.DataFrame], allocated: pl.DataFrame, assets: pl.DataFrame
+) -> pl.DataFrame:
+    """Add the price an order was proposed at, that of the date before its dealing date."""
+    dates = allocated["dealing_date"].unique()
+    before = {d: day.calendars.dealing.prev(d) for d in dates}
+    if "executed_units" not in allocated.columns:
+        allocated = allocated.with_columns(
+            pl.lit(0, dtype=pl.Int128).alias("executed_units"),
+            pl.lit(0, dtype=pl.Int128).alias("executed_consideration"),
+        )
+    prices = inputs["stage.price_book"].select(
+        "asset_id",
+        pl.col("price_date").alias("_before"),
+        pl.col("closing_price").alias("proposal_price"),
+    )
+    return (
+        allocated.with_columns(
+            pl.col("dealing_date")
+            .replace_strict(before, default=None, return_dtype=pl.Date)
+            .alias("_before")
+        )
+        .join(prices, on=["asset_id", "_before"], how="left")
+        .join(assets.select("asset_id", "stress"), on="asset_id", how="left")
+    )
+
+
+def _off_price(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the instructions with an execution at another price than the closing price."""
+    return (
+        events.filter(pl.col("event") == "executed")
+        .join(lines.select("instruction_id", "closing_price"), on="instruction_id")
+        .filter(pl.col("price") != pl.col("closing_price"))
+        .select("instruction_id")
+        .unique()
+    )
+
+
+def _overdraft_causes(
+    day: Day,
+    inputs: Mapping[str, pl.DataFrame],
+    evidence: overdrafts.Evidence,
+    balances: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return this run's causes and the earlier ones of pots that trade or are overdrawn."""
+    short = ledger.overdrawn_pots(balances, day.currency).select(
+        "book", pl.col("account").str.strip_prefix("pot/").alias("pot_id")
+    )
+    trading = evidence.orders.filter(pl.col("side").is_not_null()).select("book", "pot_id")
+    earlier = overdrafts.carried(
+        inputs["previous.stage.overdraft_causes"], pl.concat([short, trading]).unique()
+    )
+    return pl.concat([earlier, overdrafts.causes(evidence)]).unique()
 
 
 def _still_open(

@@ -34,7 +34,8 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     columns = [*KEY, "currency", "closing_price", "status", "file_sha256"]
     empty = landed.clear().with_columns(pl.lit("", dtype=pl.String).alias("status")).select(columns)
     dates = inputs["previous.stage.open_lines"]["dealing_date"]
-    horizon = min([day.as_of, *dates])
+    # What an order was proposed at is the price before its dealing date.
+    horizon = min([day.as_of, *[day.calendars.dealing.prev(d) for d in dates.unique()]])
     return {
         "core.closing_prices": pl.concat([empty, *[s.select(columns) for s in statuses]]).unique(
             [*KEY, "closing_price", "file_sha256"]

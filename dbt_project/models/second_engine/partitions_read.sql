@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 -- Which files the engine took the balances from: the platform compares them with the manifest of
 -- the run dates, so that a recomputation is never about other bytes than those that were verified.
 

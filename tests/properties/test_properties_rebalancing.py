@@ -8,7 +8,7 @@ from fractions import Fraction
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
-from pots import (
+from random_pots import (
     AS_OF,
     CURRENCY,
     RUN_DATE,

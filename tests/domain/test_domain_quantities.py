@@ -1,0 +1,158 @@
+"""The one rounding, truncation and the bounds (`rules §1`)."""
+
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from acme.domain import quantities as q
+
+HALF_EVEN = [
+    (0, 10, 0), (4, 10, 0), (5, 10, 0), (6, 10, 1), (14, 10, 1), (15, 10, 2), (16, 10, 2),
+    (25, 10, 2), (26, 10, 3), (35, 10, 4), (45, 10, 4), (-4, 10, 0), (-5, 10, 0), (-6, 10, -1),
+    (-14, 10, -1), (-15, 10, -2), (-16, 10, -2), (-25, 10, -2), (-26, 10, -3), (-35, 10, -4),
+    # An odd denominator has no ties.
+    (1, 3, 0), (2, 3, 1), (-1, 3, 0), (-2, 3, -1), (4, 7, 1), (3, 7, 0), (7, 7, 1), (-7, 7, -1),
+    (1, 1, 1), (-1, 1, -1), (1, 2, 0), (3, 2, 2), (-1, 2, 0), (-3, 2, -2),
+    # Beyond 64 bits, and beyond what a float can tell apart.
+    (10**30 + 5, 10, 10**29), (10**30 + 15, 10, 10**29 + 2), (-(10**30) - 5, 10, -(10**29)),
+    (2 * 10**30 + 1, 2, 10**30), (2 * 10**30 + 3, 2, 10**30 + 2),
+]
+
+
+def evaluated(expression: pl.Expr, **columns: int) -> int:
+    frame = pl.DataFrame({n: [v] for n, v in columns.items()}, schema=dict.fromkeys(columns, pl.Int128))
+    return int(frame.select(expression.alias("x"))["x"][0])
+
+
+@pytest.mark.parametrize(("numerator", "denominator", "expected"), HALF_EVEN)
+def test_half_even(numerator: int, denominator: int, expected: int) -> None:
+    assert q.half_even(numerator, denominator) == expected
+    assert evaluated(q.half_even_expr(pl.col("n"), denominator), n=numerator) == expected
+
+
+MONEY = [
+    ("1.0000", "1.000000", "1.00"),
+    ("12.3450", "1.000000", "12.34"),  # a tie goes to the even penny
+    ("12.3550", "1.000000", "12.36"),
+    ("12.345001", "1.000000", "12.35"),
+    ("-12.3450", "1.000000", "-12.34"),
+    ("-12.3550", "1.000000", "-12.36"),
+    ("0.0050", "1.000000", "0.00"),
+    ("0.0150", "1.000000", "0.02"),
+    ("0.000001", "0.000001", "0.00"),
+    ("3.3333", "14.285714", "47.62"),  # 47.6185704762
+]
+
+
+@pytest.mark.parametrize(("units", "price", "expected"), MONEY)
+def test_consideration(units: str, price: str, expected: str) -> None:
+    u, p = (int(Decimal(x).scaleb(6)) for x in (units, price))
+    assert q.consideration(u, p) == int(Decimal(expected).scaleb(2))
+    assert evaluated(q.consideration_expr(pl.col("u"), pl.col("p")), u=u, p=p) == q.consideration(u, p)
+
+
+def test_consideration_of_the_largest_units() -> None:
+    # 999999999999.999999 x 1.000001 = 1000000999999.999998999999, and in pence half-even:
+    assert q.consideration(999_999_999_999_999_999, 1_000_001) == 100_000_100_000_000
+    found = evaluated(
+        q.consideration_expr(pl.col("u"), pl.col("p")), u=999_999_999_999_999_999, p=1_000_001
+    )
+    assert found == 100_000_100_000_000
+
+
+STRESSED = [
+    # units, price, stress at 6, 6 and 8 decimals; pence
+    (10_000_000, 2_500_000, 10_000_000, 2751),  # 10 x 2.50 x 1.1 = 27.50, and a penny
+    (1_000_000, 1_000_000, 500_000, 101),  # 1.005: the tie goes to 1.00
+    (1_000_000, 1_000_000, 1_500_000, 103),  # 1.015: the tie goes to 1.02
+    (1_000_000, 1_000_000, 500_001, 102),  # just above the tie
+    (0, 1_000_000, 10_000_000, 1),
+    (3_333_300, 14_285_714, 0, 4763),
+    (1_000_000, 1_000_000, 900_000_000, 1001),  # a stress above 1
+]
+
+
+@pytest.mark.parametrize(("units", "price", "stress", "expected"), STRESSED)
+def test_stressed_cost(units: int, price: int, stress: int, expected: int) -> None:
+    assert q.stressed_cost(units, price, stress) == expected
+    expression = q.stressed_cost_expr(pl.col("u"), pl.col("p"), pl.col("s"))
+    assert evaluated(expression, u=units, p=price, s=stress) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "quantum", "expected"),
+    [(1_999_999, 100, 1_999_900), (-1_999_999, 100, -1_999_900), (99, 100, 0), (-99, 100, 0),
+     (100, 100, 100), (-100, 100, -100), (7, 1, 7), (0, 10**6, 0)],
+)
+def test_truncate_goes_towards_zero(value: int, quantum: int, expected: int) -> None:
+    assert q.truncate(value, quantum) == expected
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "expected"),
+    [(7, 2, 3), (-7, 2, -3), (1, 2, 0), (-1, 2, 0), (6, 2, 3), (-6, 2, -3), (0, 5, 0)],
+)
+def test_truncated_quotient(numerator: int, denominator: int, expected: int) -> None:
+    expression = q.truncated_quotient_expr(pl.col("n"), pl.col("d"))
+    assert evaluated(expression, n=numerator, d=denominator) == expected
+
+
+@pytest.mark.parametrize(
+    ("pence", "price", "decimals", "expected"),
+    [
+        (10_000, 3_000_000, 4, 33_333_300),  # 100.00 / 3 = 33.3333
+        (-10_000, 3_000_000, 4, -33_333_300),
+        (10_000, 3_000_000, 0, 33_000_000),
+        (10_000, 3_000_000, 6, 33_333_333),
+        (1, 1_000_000_000, 4, 0),  # a penny buys nothing at 1000
+        (1, 100_000_000, 4, 100),  # and exactly one minor unit at 100
+        (100, 1_000_000, 4, 1_000_000),
+        (0, 1_000_000, 4, 0),
+        (99_999_999_999_999_99, 1, 6, 99_999_999_999_999_99 * 10**10),
+    ],
+)
+def test_units_for_amount(pence: int, price: int, decimals: int, expected: int) -> None:
+    assert q.units_for_amount(pence, price, decimals) == expected
+
+
+def test_quanta() -> None:
+    assert [q.unit_quantum(d) for d in range(7)] == [10**6, 10**5, 10**4, 1000, 100, 10, 1]
+    frame = pl.DataFrame({"d": [0, 4, 6]}, schema={"d": pl.Int32})
+    assert frame.select(q.unit_quantum_expr(pl.col("d")))["d"].to_list() == [10**6, 100, 1]
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        pl.DataFrame({"d": [7]}, schema={"d": pl.Int32}).select(q.unit_quantum_expr(pl.col("d")))
+
+
+def test_minor_units_and_back() -> None:
+    frame = pl.DataFrame({"x": [Decimal("-12.345600"), None]}, schema={"x": pl.Decimal(18, 6)})
+    minor = frame.select(q.minor("x"))
+    assert minor["x"].to_list() == [-12_345_600, None]
+    assert minor.select(q.as_decimal(pl.col("x"), q.UNITS))["x"].to_list() == [
+        Decimal("-12.345600"), None,
+    ]
+    assert evaluated(q.cash_to_quantity("p"), p=-1234) == -12_340_000
+
+
+def test_a_value_too_wide_for_its_column_raises() -> None:
+    frame = pl.DataFrame({"x": [10**18]}, schema={"x": pl.Int128})
+    with pytest.raises(pl.exceptions.PolarsError):
+        frame.select(q.as_decimal(pl.col("x"), q.CASH))
+
+
+def test_bounds() -> None:
+    q.assert_bounds("edge", 2**127 - 1)
+    q.assert_bounds("zero", 0, 2**126)
+    with pytest.raises(q.QuantityOverflowError, match="too far"):
+        q.assert_bounds("too far", 2**127)
+    with pytest.raises(q.QuantityOverflowError):
+        q.assert_bounds("negative factors count as well", -(2**64), 2**63)
+
+
+def test_largest() -> None:
+    frame = pl.DataFrame(
+        {"d": [Decimal("-3.50"), Decimal("2.00")], "i": [5, -9], "n": [None, None]},
+        schema={"d": pl.Decimal(18, 2), "i": pl.Int128, "n": pl.Int128},
+    )
+    assert [q.largest(frame, c) for c in "din"] == [350, 9, 0]
+    assert q.largest(frame.clear(), "d") == 0
