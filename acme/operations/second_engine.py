@@ -192,9 +192,11 @@ def _invoke(arguments: list[str], platform: Platform) -> list[Any]:
         raise _error(platform, outcome.exception)
     nodes: Any = outcome.result
     results = list(nodes.results)
-    for result in results:
-        if result.status not in ("success", "pass", "fail"):
-            raise _error(platform, f"{result.node.name}: {result.status}: {result.message}")
+    unfinished = [r for r in results if r.status not in ("success", "pass", "fail")]
+    if unfinished:
+        # What was skipped only follows from what failed.
+        cause = min(unfinished, key=lambda r: r.status == "skipped")
+        raise _error(platform, f"{cause.node.name}: {cause.status}: {cause.message}")
     if not results:
         raise SecondEngineError(f"dbt found nothing to do in the selection {SELECTION}")
     return results

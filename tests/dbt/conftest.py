@@ -61,8 +61,7 @@ def _run_three_dates(platform: Platform) -> tuple[date, ...]:
             for archetype, spec in in_order():
                 EXECUTORS[archetype](run, spec)
                 for check in spec.checks:
-                    if check.engine == "polars":
-                        run.run_check(spec, check)
+                    run.run_check(spec, check)
     return dates
 
 

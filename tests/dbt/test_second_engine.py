@@ -128,7 +128,7 @@ def test_a_posting_of_the_run_date_itself_does_not_count_yet(scratch: Scratch) -
 
 
 def test_a_partition_that_was_never_written_is_an_error(scratch: Scratch) -> None:
-    with pytest.raises(SecondEngineError, match="core.ledger_balances of .* was never written"):
+    with pytest.raises(SecondEngineError, match=r"core\.ledger_balances of .* was never written"):
         scratch.recompute()
 
 
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_found_before_dbt_reads_it(scratch: Scratch) -> None:
     path.chmod(0o644)
     path.write_bytes(content)
 
-    with pytest.raises(PartitionDamagedError, match="stage.posted_postings"):
+    with pytest.raises(PartitionDamagedError, match=r"stage\.posted_postings"):
         scratch.recompute()
 
 
@@ -156,7 +156,7 @@ def test_a_catalog_that_names_other_files_than_the_manifest_is_refused(scratch: 
             [first.sha256, scratch.run_date, BALANCES],
         )
 
-    with pytest.raises(SecondEngineError, match="other files than the manifest: core.ledger_bal"):
+    with pytest.raises(SecondEngineError, match=r"other files .*: core\.ledger_bal"):
         scratch.recompute()
 
 
@@ -171,7 +171,7 @@ def test_an_error_of_dbt_is_raised_with_its_message(
     monkeypatch.setattr(second_engine, "PROJECT", broken)
     monkeypatch.setattr(second_engine, "_parsed", [])
 
-    with pytest.raises(SecondEngineError, match=r"recomputed_balances: error: .*no_such_column"):
+    with pytest.raises(SecondEngineError, match=r"balances: error: (?s:.*)no_such_column"):
         scratch.recompute()
 
 

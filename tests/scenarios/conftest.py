@@ -27,6 +27,16 @@ def scenario(
     opened.close()
 
 
+@pytest.fixture
+def whole(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+    """Return an empty installation with DuckLake and the second engine."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    opened = Scenario(tmp_path / "home", database, catalog=True)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="module")
 def played(
     request: pytest.FixtureRequest,

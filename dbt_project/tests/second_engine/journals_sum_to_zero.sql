@@ -1,3 +1,7 @@
+-- Without this dependency `dbt build` would skip the recomputation of journals that break the test,
+-- and with it the balances they make wrong.
+-- depends_on: {{ ref('recomputed_balances') }}
+
 with postings as (
 
     select run_date, book, journal_id, asset_id, quantity
