@@ -35,6 +35,7 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m acme.lakehouse.contract_docs --check
+	$(BIN)/python -m acme.operations.dbt_sources --check
 
 up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
 	$(BIN)/acme up $(ARGS)
@@ -42,5 +43,6 @@ up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
 bench: $(READY) ## Run the benchmarks and print their ratios
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## Write the generated reference pages anew
+docs: $(READY) ## Write what is derived from the contracts anew
 	$(BIN)/python -m acme.lakehouse.contract_docs
+	$(BIN)/python -m acme.operations.dbt_sources

@@ -5,6 +5,9 @@ done), `find_due` (value and drift), `propose` (targets, drops, sells, buys with
 one bad day leaves). Internally Int128 minor units: units, prices and quantities 6 decimals, cash
 in pence, ratios 8 decimals. No result depends on the row order, and pots do not depend on each
 other, so any ranges of pots may be worked apart.
+
+There are millions of positions, so names are looked up once per pot, not once per row: inside a
+step a column `pot` holds the number of the pot's row in the step's frame of pots (`_rows_of`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from acme.domain.orders import RESERVED_SOURCES
 from acme.domain.reference import CASH
 
 POT = ["book", "pot_id"]
+CASH_PARTS = ["cash", "settled", "promised", "withdrawals"]
 ORDER_FLAGS = ["has_order", "has_buy", "has_sell"]
 ZERO = pl.lit(0, dtype=pl.Int128)
 # price (6) × ratio (8) × … compared at 12 decimals: ratio × pence carries 10.
@@ -80,8 +84,8 @@ class Projection:
 def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Projection:
     """Return what pots hold with everything in flight and every unbooked order counted.
 
-    balances: book, pot_id, state, asset_id, quantity, with the postings of this run's admission.
-    orders: stage.admitted_orders (not terminal).
+    balances: book, pot_id, state, asset_id, quantity, one row for each of the first four, with the
+    postings of this run's admission. orders: stage.admitted_orders (not terminal).
     """
     assets = market.assets.select(
         "book", "asset_id", "unit_decimals", "settlement_date",
@@ -115,12 +119,44 @@ def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Pro
         .otherwise(pl.col("_pence"))
         .alias("_worth"),
     )
+    quiet, busy = _quiet_and_busy(balances, orders)
     return Projection(
-        positions=_positions(balances, pending, _switched(pending, assets), market.currency),
-        cash=_cash(balances, orders, pending, market.currency),
+        positions=_positions(quiet, busy, pending, _switched(pending, assets), market.currency),
+        cash=_cash(quiet, busy, orders, pending, market.currency),
         booked_sells=_booked_sells(orders, market.as_of),
         new_sells=_new_sells(pending, market.run_date),
     )
+
+
+def _rows_of(frame: pl.DataFrame, pots: pl.DataFrame) -> pl.Series:
+    """Return, for each row of `frame`, which row of `pots` has its POT; null where none has.
+
+    Rows of a pot mostly follow each other: each such run of rows is looked up once.
+    """
+    run = frame.select(pl.struct(POT).rle_id()).to_series()
+    first_of_run = (run != run.shift(1)).fill_null(value=True)
+    found = (
+        frame.select(POT)
+        .filter(first_of_run)
+        .join(
+            pots.select(POT).with_row_index("pot"), on=POT, how="left", maintain_order="left"
+        )
+    )
+    return found["pot"].gather(run).alias("pot")
+
+
+def _quiet_and_busy(
+    balances: pl.DataFrame, orders: pl.DataFrame
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Return the balances of pots with all settled and no order, and those of all other pots.
+
+    Nothing is to be summed in a quiet pot, and nearly all pots are quiet.
+    """
+    unsettled = balances.filter(pl.col("state") != SETTLED)
+    stirred = pl.concat([unsettled.select(POT), orders.select(POT)]).unique()
+    is_busy = _rows_of(balances, stirred).is_not_null().alias("_busy")
+    marked = balances.lazy().with_columns(is_busy)
+    return marked.filter(~pl.col("_busy")), marked.filter("_busy")
 
 
 def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
@@ -148,14 +184,21 @@ def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
 
 
 def _positions(
-    balances: pl.DataFrame, pending: pl.DataFrame, switched: pl.DataFrame, currency: str
+    quiet: pl.LazyFrame,
+    busy: pl.LazyFrame,
+    pending: pl.DataFrame,
+    switched: pl.DataFrame,
+    currency: str,
 ) -> pl.DataFrame:
-    held = balances.filter(pl.col("asset_id") != currency).select(
-        *POT, "asset_id",
-        q.minor("quantity").alias("units"),
-        pl.when(pl.col("state") == SETTLED).then(q.minor("quantity")).otherwise(ZERO).alias("available"),
-        *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
-    )
+    def held(balances: pl.LazyFrame) -> pl.DataFrame:
+        units = q.minor("quantity")
+        return balances.filter(pl.col("asset_id") != currency).select(
+            *POT, "asset_id",
+            units.alias("units"),
+            pl.when(pl.col("state") == SETTLED).then(units).otherwise(ZERO).alias("available"),
+            *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
+        ).collect()
+
     # An amount buy of an asset without price adds no units but still counts as holding it.
     ordered = pending.select(
         *POT, "asset_id",
@@ -165,29 +208,33 @@ def _positions(
         (pl.col("_third_party") & (pl.col("side") == "B")).alias("has_buy"),
         (pl.col("_third_party") & (pl.col("side") == "S")).alias("has_sell"),
     )
-    return (
-        pl.concat([held, ordered, switched])
+    summed = (
+        pl.concat([held(busy), ordered, switched])
         .group_by(*POT, "asset_id")
-        .agg(
-            pl.col("units").sum(), pl.col("available").sum(), pl.col(ORDER_FLAGS).any(),
-        )
+        .agg(pl.col("units", "available").sum(), pl.col(ORDER_FLAGS).any())
     )
+    return pl.concat([held(quiet), summed])
 
 
 def _cash(
-    balances: pl.DataFrame, orders: pl.DataFrame, pending: pl.DataFrame, currency: str
+    quiet: pl.LazyFrame,
+    busy: pl.LazyFrame,
+    orders: pl.DataFrame,
+    pending: pl.DataFrame,
+    currency: str,
 ) -> pl.DataFrame:
     """Return POT, cash, settled, promised, withdrawals in pence (Int128)."""
     pence = q.minor("quantity") // q.QUANTITIES_PER_PENNY
 
     def parts(**given: pl.Expr) -> list[pl.Expr]:
-        names = ("cash", "settled", "promised", "withdrawals")
-        return [given.get(name, ZERO).cast(pl.Int128).alias(name) for name in names]
+        return [given.get(name, ZERO).cast(pl.Int128).alias(name) for name in CASH_PARTS]
 
-    held = balances.filter(pl.col("asset_id") == currency).select(
-        *POT,
-        *parts(cash=pence, settled=pl.when(pl.col("state") == SETTLED).then(pence).otherwise(ZERO)),
-    )
+    def held(balances: pl.LazyFrame) -> pl.DataFrame:
+        settled = pl.when(pl.col("state") == SETTLED).then(pence).otherwise(ZERO)
+        return balances.filter(pl.col("asset_id") == currency).select(
+            *POT, *parts(cash=pence, settled=settled)
+        ).collect()
+
     unreserved = pl.col("reserved") == 0
     unit_buy = pl.col("_in_units") & (pl.col("side") == "B")
     stressed = q.stressed_cost_expr(pl.col("_units"), pl.col("_last"), pl.col("_stress"))
@@ -220,11 +267,12 @@ def _cash(
             withdrawals=pl.lit(1, dtype=pl.Int128),
         ),
     )
-    return (
-        pl.concat([held, ordered, booked_buys, withdrawals])
+    summed = (
+        pl.concat([held(busy), ordered, booked_buys, withdrawals])
         .group_by(POT)
-        .agg(pl.col("cash", "settled", "promised", "withdrawals").sum())
+        .agg(pl.col(CASH_PARTS).sum())
     )
+    return pl.concat([held(quiet), summed])
 
 
 def _booked_sells(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -267,79 +315,132 @@ def find_due(
     `outcome`: unknown_profile,
     self_select, no_price, no_value, not_due or due.
     """
-    priced = market.assets.select("book", "asset_id", q.minor("price").alias("price"))
-    parameters = profiles.parameters.select(
-        "risk_profile_id", "schedule",
-        q.minor("min_trade").alias("min_trade"),
-        q.minor("drift_band").alias("drift_band"),
-        q.minor("cash_band").alias("cash_band"),
-    )
+    plans = _plans(pots, profiles, market)
     open_pots = (
         pots.filter(pl.col("status") == "open")
         .select(*POT, "risk_profile_id", "reprofiled")
-        .join(parameters, on="risk_profile_id", how="left")
-        .join(projection.cash, on=POT, how="left")
-        .with_columns(pl.col("cash", "settled", "promised", "withdrawals").fill_null(0))
-    )
-    weights = profiles.weights.with_columns(q.minor("weight").alias("weight"))
-    holdings = (
-        projection.positions.lazy()
-        .join(open_pots.lazy().select(*POT, "risk_profile_id", "drift_band"), on=POT)
-        .join(priced.lazy(), on=["book", "asset_id"], how="left")
         .join(
-            weights.lazy().filter(pl.col("asset_id") != CASH).select("risk_profile_id", "asset_id", "weight"),
-            on=["risk_profile_id", "asset_id"],
+            plans,
+            on=["book", "risk_profile_id"],
             how="left",
+            nulls_equal=True,
+            maintain_order="left",
         )
-        .with_columns(pl.col("weight").fill_null(0), (pl.col("units") * pl.col("price")).alias("worth"))
-        .select(*POT, "units", "has_order", "price", "worth", "weight", "drift_band")
-        .collect()
+        .with_row_index("pot")
     )
-    return _judge(open_pots, holdings, weights, priced)
+    cash_row = _rows_of(open_pots, projection.cash)
+    cash = projection.cash.select(pl.col(CASH_PARTS).gather(cash_row).fill_null(0))
+    valued, holdings = _value(open_pots.hstack(cash), plans, projection.positions, profiles, market)
+    return _judge(valued, holdings)
 
 
-def _judge(
-    open_pots: pl.DataFrame, holdings: pl.DataFrame, weights: pl.DataFrame, priced: pl.DataFrame
-) -> pl.DataFrame:
-    sums = holdings.lazy().group_by(POT).agg(
-        q.half_even_expr(pl.col("worth"), q.PRODUCT_PER_PENNY).sum().alias("holdings"),
-        (((pl.col("units") != 0) | pl.col("has_order")) & pl.col("price").is_null())
-        .any()
-        .alias("unpriced"),
-        (pl.col("weight") > pl.col("drift_band")).sum().alias("_held_large"),
+def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFrame:
+    """Return what a book's pots of a profile have in common.
+
+    plan (its number), book, risk_profile_id; of the parameters schedule (null: unknown profile),
+    min_trade, drift_band, cash_band; cash_weight, untargetable (a target has no price), large (how
+    many assets have a weight above the drift band).
+    """
+    priced = market.assets.select("book", "asset_id", "price")
+    weights = profiles.weights.select(
+        "risk_profile_id", "asset_id", q.minor("weight").alias("weight")
     )
-    valued = (
-        open_pots.lazy()
-        .join(sums, on=POT, how="left")
-        .join(_profile_facts(weights, priced).lazy(), on=["book", "risk_profile_id"], how="left")
-        .with_columns((pl.col("cash") + pl.col("holdings").fill_null(0)).alias("value"))
-        .collect()
+    parameters = profiles.parameters.select(
+        "risk_profile_id", "schedule",
+        *[q.minor(name).alias(name) for name in ("min_trade", "drift_band", "cash_band")],
     )
-    q.assert_bounds("weight × value", q.largest(valued, "value"), 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
-    drifts = (
-        holdings.lazy()
-        .join(valued.lazy().select(*POT, "value"), on=POT)
-        .group_by(POT)
+    is_cash = pl.col("asset_id") == CASH
+    facts = (
+        weights.join(priced.select("book").unique(), how="cross")
+        .join(priced, on=["book", "asset_id"], how="left")
+        .join(parameters, on="risk_profile_id", how="left")
+        .group_by("book", "risk_profile_id")
         .agg(
-            (
-                (pl.col("worth") - pl.col("weight") * pl.col("value") * PER_RATIO_PENCE).abs()
-                > pl.col("drift_band") * pl.col("value") * PER_RATIO_PENCE
-            )
-            .any()
-            .alias("drifted")
+            pl.col("weight").filter(is_cash).sum().alias("cash_weight"),
+            (~is_cash & (pl.col("weight") > 0) & pl.col("price").is_null()).any().alias("untargetable"),
+            (~is_cash & (pl.col("weight") > pl.col("drift_band"))).sum().alias("large"),
         )
     )
-    # An asset of the profile that a pot does not hold is off by its whole weight: |0 - w·V| > d·V.
-    large = (
-        weights.filter(pl.col("asset_id") != CASH)
-        .join(open_pots.select("risk_profile_id", "drift_band").unique(), on="risk_profile_id")
-        .group_by("risk_profile_id")
-        .agg((pl.col("weight") > pl.col("drift_band")).sum().alias("_large"))
+    return (
+        pots.select("book", "risk_profile_id")
+        .unique()
+        .join(parameters, on="risk_profile_id", how="left")
+        .join(facts, on=["book", "risk_profile_id"], how="left")
+        .with_row_index("plan")
     )
+
+
+def _value(
+    open_pots: pl.DataFrame,
+    plans: pl.DataFrame,
+    positions: pl.DataFrame,
+    profiles: Profiles,
+    market: Market,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the pots with `V = Σ money(u·p) + c`, and what each of their holdings is worth.
+
+    Pots gain value (pence), unpriced, held_large. Holdings: pot, worth (12 decimals), weight.
+    """
+    terms = (
+        plans.select("plan", "book", "risk_profile_id", "drift_band")
+        .join(market.assets.select("book", "asset_id", q.minor("price").alias("price")), on="book")
+        .join(profiles.weights, on=["risk_profile_id", "asset_id"], how="left")
+        .select("plan", "asset_id", "price", q.minor("weight").fill_null(0).alias("weight"), "drift_band")
+        .with_columns((pl.col("weight") > pl.col("drift_band")).alias("large"))
+    )
+    pot = _rows_of(positions, open_pots)
+    holdings = (
+        positions.lazy()
+        .select("asset_id", "units", "has_order", pot.alias("pot"), open_pots["plan"].gather(pot).alias("plan"))
+        .filter(pl.col("pot").is_not_null())
+        .join(terms.lazy(), on=["plan", "asset_id"], how="left")
+        .select(
+            "pot",
+            (pl.col("units") * pl.col("price")).alias("worth"),
+            pl.col("weight").fill_null(0),
+            "large",
+            (((pl.col("units") != 0) | pl.col("has_order")) & pl.col("price").is_null()).alias("unpriced"),
+        )
+        .collect()
+    )
+    sums = (
+        holdings.lazy()
+        .group_by("pot")
+        .agg(
+            q.half_even_expr(pl.col("worth"), q.PRODUCT_PER_PENNY).sum().alias("holdings"),
+            pl.col("unpriced").any(),
+            pl.col("large").sum().alias("held_large"),
+        )
+        .collect()
+    )
+    valued = open_pots.join(sums, on="pot", how="left", maintain_order="left").with_columns(
+        (pl.col("cash") + pl.col("holdings").fill_null(0)).alias("value"),
+        pl.col("unpriced").fill_null(value=False),
+        pl.col("held_large").fill_null(0),
+    )
+    return valued, holdings
+
+
+def _drifted(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.Series:
+    """Return the pots in which for some asset `|u·p - w·V| > drift_band·V`, at 12 decimals."""
+    scaled = pl.col("value") * PER_RATIO_PENCE
+    pots = valued.select(scaled.alias("value"), (pl.col("drift_band") * scaled).alias("band"))
+    pot = holdings["pot"]
+    value, band = pots["value"].gather(pot), pots["band"].gather(pot)
+    off = (pl.col("worth") - pl.col("weight") * value).abs() > band
+    return holdings.filter(off)["pot"].unique()
+
+
+def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
+    """Name the outcome of every open pot."""
+    q.assert_bounds("weight × value", q.largest(valued, "value"), 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
+    drifted = pl.col("pot").is_in(_drifted(valued, holdings).implode())
+    # An asset of the profile that a pot does not hold is off by its whole weight: |0 - w·V| > d·V.
+    missing = pl.col("held_large") < pl.col("large").fill_null(0)
     cash_off = (pl.col("cash") * q.RATIO_SCALE - pl.col("cash_weight") * pl.col("value")).abs()
     due = (
-        pl.col("drifted").fill_null(value=False)
-        | (pl.col("_held_large").fill_null(0) < pl.col("_large").fill_null(0))
+        drifted
+        | missing
         | (cash_off > pl.col("cash_band") * pl.col("value"))
         | (pl.col("cash") < 0)
         | pl.col("reprofiled")
@@ -350,7 +451,7 @@ def _judge(
         .then(pl.lit("unknown_profile"))
         .when(pl.col("schedule") == "none")
         .then(pl.lit("self_select"))
-        .when(pl.col("unpriced").fill_null(value=False) | pl.col("untargetable").fill_null(value=False))
+        .when(pl.col("unpriced") | pl.col("untargetable").fill_null(value=False))
         .then(pl.lit("no_price"))
         .when(pl.col("value") <= 0)
         .then(pl.lit("no_value"))
@@ -358,32 +459,9 @@ def _judge(
         .then(pl.lit("due"))
         .otherwise(pl.lit("not_due"))
     )
-    return (
-        valued.lazy()
-        .join(drifts, on=POT, how="left")
-        .join(large.lazy(), on="risk_profile_id", how="left")
-        .with_columns(outcome.alias("outcome"))
-        .select(
-            *POT, "risk_profile_id", "schedule", "min_trade", "cash", "settled", "promised",
-            "withdrawals", "value", "outcome",
-        )
-        .collect()
-    )
-
-
-def _profile_facts(weights: pl.DataFrame, priced: pl.DataFrame) -> pl.DataFrame:
-    """Return book, risk_profile_id, cash_weight, untargetable (a target without a price)."""
-    books = priced.select("book").unique()
-    return (
-        weights.join(books, how="cross")
-        .join(priced, on=["book", "asset_id"], how="left")
-        .group_by("book", "risk_profile_id")
-        .agg(
-            pl.col("weight").filter(pl.col("asset_id") == CASH).sum().alias("cash_weight"),
-            (
-                (pl.col("asset_id") != CASH) & (pl.col("weight") > 0) & pl.col("price").is_null()
-            ).any().alias("untargetable"),
-        )
+    return valued.select(
+        *POT, "risk_profile_id", "schedule", "min_trade", *CASH_PARTS, "value",
+        outcome.alias("outcome"),
     )
 
 
@@ -392,62 +470,87 @@ def propose(
 ) -> pl.DataFrame:
     """Return POT, asset_id, outcome, delta, trade (Int128, signed) for due pots (`rules §5.2-5.4`).
 
-    Pots without value and with an open withdrawal sell what is available instead.
+    due: as `find_due` returns it; the result is in its order, then by asset_id. Pots without value
+    and with an open withdrawal sell what is available instead.
     """
-    deltas = _deltas(due.filter(pl.col("outcome") == "due"), projection, profiles, market)
-    judged = _drop(deltas)
-    sells = judged.filter(pl.col("outcome") == "sell").with_columns(
-        (-1 * pl.min_horizontal(-1 * pl.col("delta"), "available")).alias("trade"),
-    )
-    buys = _cap(judged.filter(pl.col("outcome") == "buy"), sells, projection)
-    columns = [*POT, "asset_id", "outcome", "delta", "trade"]
+    pots = due.with_row_index("pot")
+    positions = projection.positions.with_columns(_rows_of(projection.positions, due))
+    terms = _market_terms(market)
+    judged = _drop(_deltas(pots, positions, profiles, terms))
+    sells = _sell(judged.filter(pl.col("outcome") == "sell"))
+    buys = _cap(judged.filter(pl.col("outcome") == "buy"), sells, projection, pots)
     dropped = judged.filter(~pl.col("outcome").is_in(["sell", "buy"])).with_columns(ZERO.alias("trade"))
+    columns = ["pot", "asset", "outcome", "delta", "trade"]
+    proposed = pl.concat(
+        frame.select(columns)
+        for frame in (sells, buys, dropped, _sell_for_withdrawals(pots, positions, terms))
+    ).sort("pot", "asset")
     return pl.concat(
         [
-            sells.with_columns(
-                pl.when(pl.col("trade") == 0)
-                .then(pl.lit("nothing_available"))
-                .otherwise(pl.lit("trade"))
-                .alias("outcome")
-            ).select(columns),
-            buys.select(columns),
-            dropped.select(columns),
-            _sell_for_withdrawals(due, projection, market).select(columns),
-        ]
+            _at(due, proposed["pot"], POT),
+            _at(terms, proposed["asset"], ["asset_id"]),
+            proposed.select("outcome", "delta", "trade"),
+        ],
+        how="horizontal",
     )
+
+
+def _at(frame: pl.DataFrame, rows: pl.Series, columns: list[str]) -> pl.DataFrame:
+    """Return columns of the numbered rows of `frame`, in the order of `rows`."""
+    return frame.select(pl.col(columns).gather(rows))
 
 
 def _market_terms(market: Market) -> pl.DataFrame:
-    return market.assets.select(
-        "book", "asset_id", "suspended", "settlement_date",
-        q.minor("price").alias("price"), q.minor("stress").alias("stress"),
-        q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
+    """Return the market; `asset` numbers its rows in the order of book and asset_id."""
+    return (
+        market.assets.sort("book", "asset_id")
+        .select(
+            "book", "asset_id", "suspended", "settlement_date",
+            q.minor("price").alias("price"), q.minor("stress").alias("stress"),
+            q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
+        )
+        .with_row_index("asset")
     )
 
 
 def _deltas(
-    due: pl.DataFrame, projection: Projection, profiles: Profiles, market: Market
+    pots: pl.DataFrame, positions: pl.DataFrame, profiles: Profiles, terms: pl.DataFrame
 ) -> pl.DataFrame:
     """Return the wanted change of every held or targeted asset of the due pots."""
-    columns = [*POT, "asset_id"]
-    targets = due.select(*POT, "risk_profile_id").join(
-        profiles.weights.filter((pl.col("asset_id") != CASH) & (pl.col("weight") > 0)).select(
-            "risk_profile_id", "asset_id", q.minor("weight").alias("weight")
-        ),
-        on="risk_profile_id",
+    is_due = pl.col("outcome") == "due"
+    priced = terms.filter(pl.col("price").is_not_null())
+    targets = (
+        profiles.weights.filter((pl.col("asset_id") != CASH) & (pl.col("weight") > 0))
+        .join(priced.select("book", "asset_id", "asset"), on="asset_id")
+        .select("book", "risk_profile_id", "asset", q.minor("weight").alias("weight"))
     )
-    held = projection.positions.join(due.select(POT), on=POT, how="semi")
-    terms = _market_terms(market)
+    targeted = pots.lazy().filter(is_due).join(targets.lazy(), on=["book", "risk_profile_id"])
+    held = (
+        positions.filter(pots.select(is_due).to_series().gather(positions["pot"]))
+        .lazy()
+        .join(priced.lazy(), on=["book", "asset_id"])
+    )
     wide = (
-        targets.select(*columns, "weight")
-        .join(held, on=columns, how="full", coalesce=True)
+        targeted.select("pot", "asset", "weight")
+        .join(
+            held.select("pot", "asset", "units", "available", *ORDER_FLAGS),
+            on=["pot", "asset"],
+            how="full",
+            coalesce=True,
+        )
         .with_columns(
             pl.col("weight", "units", "available").fill_null(0),
             pl.col(ORDER_FLAGS).fill_null(value=False),
         )
-        .join(due.select(*POT, "value", "cash", "min_trade", "settled", "promised"), on=POT)
-        .join(terms, on=["book", "asset_id"])
-        .filter(pl.col("price").is_not_null())
+        .collect()
+    )
+    wide = pl.concat(
+        [
+            wide,
+            _at(pots, wide["pot"], ["value", "cash", "min_trade", "settled", "promised"]),
+            _at(terms, wide["asset"], ["price", "stress", "quantum", "suspended", "settlement_date"]),
+        ],
+        how="horizontal",
     )
     value = q.largest(wide, "value")
     q.assert_bounds("weight × value × units", value, q.RATIO_SCALE, 10**2)
@@ -458,9 +561,11 @@ def _deltas(
         // (pl.col("price") * pl.col("quantum"))
         * pl.col("quantum")
     )
-    return wide.with_columns((target - pl.col("units")).alias("delta")).with_columns(
-        q.consideration_expr(pl.col("delta").abs(), pl.col("price")).alias("worth")
-    ).filter(pl.col("delta") != 0)
+    return (
+        wide.with_columns((target - pl.col("units")).alias("delta"))
+        .filter(pl.col("delta") != 0)
+        .with_columns(q.consideration_expr(pl.col("delta").abs(), pl.col("price")).alias("worth"))
+    )
 
 
 def _drop(deltas: pl.DataFrame) -> pl.DataFrame:
@@ -482,47 +587,69 @@ def _drop(deltas: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _cap(buys: pl.DataFrame, sells: pl.DataFrame, projection: Projection) -> pl.DataFrame:
+def _sell(sells: pl.DataFrame) -> pl.DataFrame:
+    """Sell no more than what is available (`rules §5.3`)."""
+    return sells.with_columns(
+        (-1 * pl.min_horizontal(-1 * pl.col("delta"), "available")).alias("trade")
+    ).with_columns(
+        pl.when(pl.col("trade") == 0)
+        .then(pl.lit("nothing_available"))
+        .otherwise(pl.lit("trade"))
+        .alias("outcome")
+    )
+
+
+def _cap(
+    buys: pl.DataFrame, sells: pl.DataFrame, projection: Projection, pots: pl.DataFrame
+) -> pl.DataFrame:
     """Cap buys so that one bad day cannot overdraw the pot (`rules §5.4`)."""
     costed = buys.with_columns(
         q.stressed_cost_expr(pl.col("delta"), pl.col("price"), pl.col("stress")).alias("cost")
     )
     _assert_costs(buys)
-    per_pot = costed.group_by(POT).agg(
+    per_pot = costed.group_by("pot").agg(
         pl.col("settlement_date").min().alias("earliest"),
         (pl.col("cost").sum() * q.RATIO_SCALE).alias("need"),
         pl.col("settled").first(),
         pl.col("promised").first(),
     )
 
+    def numbered(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.join(pots.select(*POT, "pot"), on=POT)
+
     def until_earliest(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
         return (
-            per_pot.select(*POT, "earliest")
-            .join(frame, on=POT)
+            frame.join(per_pot.select("pot", "earliest"), on="pot")
             .filter(pl.col("settlement_date") <= pl.col("earliest"))
-            .group_by(POT)
+            .group_by("pot")
             .agg(pl.col(column).sum().alias(name))
         )
 
-    own_sells = sells.with_columns(
+    own_sells = sells.select(
+        "pot",
+        "settlement_date",
         (
             q.consideration_expr(-1 * pl.col("trade"), pl.col("price"))
             * (q.RATIO_SCALE - pl.col("stress"))
-        ).alias("room")
-    ).select(*POT, "settlement_date", "room")
-    expected = pl.concat([own_sells, projection.new_sells])
+        ).alias("room"),
+    )
+    other_sells = numbered(projection.new_sells).select("pot", "settlement_date", "room")
+    expected = until_earliest(pl.concat([own_sells, other_sells]), "room", "expected")
+    due_in = until_earliest(numbered(projection.booked_sells), "pence", "due_in")
     with_room = (
-        per_pot.join(until_earliest(projection.booked_sells, "pence", "due_in"), on=POT, how="left")
-        .join(until_earliest(expected, "room", "expected"), on=POT, how="left")
-        .with_columns(
+        per_pot.join(due_in, on="pot", how="left")
+        .join(expected, on="pot", how="left")
+        .select(
+            "pot",
+            "need",
             (
                 (pl.col("settled") + pl.col("due_in").fill_null(0) - pl.col("promised"))
                 * q.RATIO_SCALE
                 + pl.col("expected").fill_null(0)
-            ).alias("room")
+            ).alias("room"),
         )
     )
-    joined = costed.join(with_room.select(*POT, "need", "room"), on=POT)
+    joined = costed.join(with_room, on="pot")
     room = pl.max_horizontal(pl.col("room"), ZERO)
     q.assert_bounds("units × room", q.largest(joined, "delta"), q.largest(joined, "room"))
     cut = pl.col("need") > pl.col("room")
@@ -548,18 +675,16 @@ def _assert_costs(buys: pl.DataFrame) -> None:
 
 
 def _sell_for_withdrawals(
-    due: pl.DataFrame, projection: Projection, market: Market
+    pots: pl.DataFrame, positions: pl.DataFrame, terms: pl.DataFrame
 ) -> pl.DataFrame:
     """Sell every available unit of a pot without value that has an open withdrawal (`rules §5`)."""
-    pots = due.filter((pl.col("outcome") == "no_value") & (pl.col("withdrawals") > 0)).select(POT)
+    leaving = (pots["outcome"] == "no_value") & (pots["withdrawals"] > 0)
+    everything = -1 * pl.col("available")
     return (
-        projection.positions.join(pots, on=POT, how="semi")
-        .join(_market_terms(market), on=["book", "asset_id"])
-        .filter(pl.col("price").is_not_null() & ~pl.col("suspended") & (pl.col("available") > 0))
+        positions.filter(leaving.gather(positions["pot"]) & (positions["available"] > 0))
+        .join(terms.filter(pl.col("price").is_not_null() & ~pl.col("suspended")), on=["book", "asset_id"])
         .with_columns(
-            pl.lit("trade").alias("outcome"),
-            (-1 * pl.col("available")).alias("delta"),
-            (-1 * pl.col("available")).alias("trade"),
+            pl.lit("trade").alias("outcome"), everything.alias("delta"), everything.alias("trade")
         )
     )
 
@@ -576,31 +701,25 @@ def rebalance(
     Decisions are sorted by POT, asset_id; trades likewise.
     """
     projection = project(balances, orders, market)
-    judged = find_due(pots, projection, profiles, market)
+    judged = find_due(pots, projection, profiles, market).sort(POT)
     proposed = propose(judged, projection, profiles, market)
     no_units = pl.lit(None, dtype=q.UNITS)
-    decisions = pl.concat(
-        [
-            judged.select(
-                *POT, pl.lit("").alias("asset_id"), "outcome",
-                q.as_decimal(pl.col("value"), q.CASH).alias("value"),
-                no_units.alias("delta_units"), no_units.alias("trade_units"),
-            ),
-            proposed.select(
-                *POT, "asset_id", "outcome",
-                pl.lit(None, dtype=q.CASH).alias("value"),
-                q.as_decimal(pl.col("delta"), q.UNITS).alias("delta_units"),
-                q.as_decimal(pl.col("trade"), q.UNITS).alias("trade_units"),
-            ),
-        ]
-    ).sort(*POT, "asset_id")
-    trades = (
-        proposed.filter(pl.col("trade") != 0)
-        .select(
-            *POT, "asset_id",
-            pl.when(pl.col("trade") > 0).then(pl.lit("B")).otherwise(pl.lit("S")).alias("side"),
-            q.as_decimal(pl.col("trade").abs(), q.UNITS).alias("units"),
-        )
-        .sort(*POT, "asset_id")
+    of_pots = judged.select(
+        *POT, pl.lit("").alias("asset_id"), "outcome",
+        q.as_decimal(pl.col("value"), q.CASH).alias("value"),
+        no_units.alias("delta_units"), no_units.alias("trade_units"),
     )
+    of_assets = proposed.select(
+        *POT, "asset_id", "outcome",
+        pl.lit(None, dtype=q.CASH).alias("value"),
+        q.as_decimal(pl.col("delta"), q.UNITS).alias("delta_units"),
+        q.as_decimal(pl.col("trade"), q.UNITS).alias("trade_units"),
+    )
+    trades = proposed.filter(pl.col("trade") != 0).select(
+        *POT, "asset_id",
+        pl.when(pl.col("trade") > 0).then(pl.lit("B")).otherwise(pl.lit("S")).alias("side"),
+        q.as_decimal(pl.col("trade").abs(), q.UNITS).alias("units"),
+    )
+    # Both parts are in order already, a pot's own row before those of its assets.
+    decisions = pl.concat([of_pots, of_assets]).sort(POT, maintain_order=True)
     return Result(decisions, trades)

@@ -327,8 +327,20 @@ def open_catalog(home: Home, url: str, *, read_only: bool = False) -> duckdb.Duc
     ]
     if read_only:
         options.append("READ_ONLY")
-    connection.execute(f"ATTACH 'ducklake:postgres:{target}' AS lake ({', '.join(options)})")
-    return connection
+    try:
+        connection.execute(f"ATTACH 'ducklake:postgres:{target}' AS lake ({', '.join(options)})")
+    except duckdb.Error as error:
+        # DuckDB's own text holds the whole connection string, password included.
+        masked = _masked(error, url)
+    else:
+        return connection
+    raise LakeError(f"the lake's catalog in Postgres cannot be opened: {masked}")
+
+
+def _masked(error: duckdb.Error, url: str) -> str:
+    """Return the error's text without the password."""
+    password = str(conninfo_to_dict(url).get("password") or "")
+    return str(error).replace(password, "***") if password else str(error)
 
 
 def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:

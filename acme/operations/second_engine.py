@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from acme.lakehouse.files import write_atomic
+
 if TYPE_CHECKING:
     from datetime import date
 
-    from acme.lakehouse.home import Home
     from acme.operations.platform import Platform
 
 PROJECT: Final = Path(__file__).resolve().parents[2] / "dbt_project"
@@ -41,6 +42,14 @@ _FINDING: Final = (*KEY, "ours", "recomputed")
 _QUANTITY: Final = pl.Decimal(28, 6)
 _SCHEMA: Final = pl.Schema(
     dict.fromkeys(KEY, pl.String()) | dict.fromkeys(("ours", "recomputed"), _QUANTITY)
+)
+
+# What `profiles.yml` asks for. A name that begins like the first is left out of dbt's own logs.
+_VARIABLES: Final = (
+    "DBT_ENV_SECRET_ACME_CATALOG",
+    "ACME_DBT_LAKE",
+    "ACME_DBT_EXTENSIONS",
+    "ACME_DBT_SPILL",
 )
 
 # dbt keeps its flags, adapters and logs in globals, and reads the environment of the process.
@@ -165,7 +174,6 @@ def _common_arguments(target: Path) -> list[str]:
         *("--log-level-file", "none"),
         "--quiet",
         "--no-use-colors",
-        "--no-partial-parse",  # the dates are vars, and other vars make dbt parse again anyway
         "--no-populate-cache",
         "--no-write-json",
         "--no-version-check",
@@ -181,12 +189,7 @@ def _invoke(arguments: list[str], platform: Platform) -> list[Any]:
     from dbt.cli.main import dbtRunner  # noqa: PLC0415  seconds, paid only where it is used
 
     if not _parsed:
-        # What parsing leaves behind is of no use, and another process may be parsing too.
-        with TemporaryDirectory(dir=platform.home.dbt, prefix="parse-") as scratch:
-            parsed = dbtRunner().invoke(["parse", *_common_arguments(Path(scratch))])
-        if not parsed.success:
-            raise _error(platform, parsed.exception or "the project cannot be parsed")
-        _parsed.append(parsed.result)
+        _parsed.append(_parse(dbtRunner(), platform))
     outcome = dbtRunner(manifest=_parsed[0]).invoke(arguments)
     if outcome.exception is not None:
         raise _error(platform, outcome.exception)
@@ -202,6 +205,26 @@ def _invoke(arguments: list[str], platform: Platform) -> list[Any]:
     return results
 
 
+def _parse(runner: Any, platform: Platform) -> Any:
+    """Parse the project, taking over what an earlier process parsed where no file has changed.
+
+    dbt keeps that in its target folder, which two processes may not share; so it is handed to
+    each as a copy. It parses anew if the environment differs; nothing parsed depends on that.
+    """
+    kept = platform.home.dbt / SELECTION / "partial_parse.msgpack"
+    with TemporaryDirectory(dir=platform.home.dbt, prefix="parse-") as scratch:
+        copy = Path(scratch) / kept.name
+        if kept.exists():
+            copy.write_bytes(kept.read_bytes())
+        with _variables(dict.fromkeys(_VARIABLES, "unused")):
+            parsed = runner.invoke(["parse", *_common_arguments(Path(scratch))])
+        if not parsed.success:
+            raise _error(platform, parsed.exception or "the project cannot be parsed")
+        kept.parent.mkdir(exist_ok=True)
+        write_atomic(kept, copy.read_bytes())
+    return parsed.result
+
+
 def _error(platform: Platform, cause: object) -> SecondEngineError:
     """Return an error of dbt for people, without the password that a driver may put into it."""
     text = str(cause)
@@ -214,29 +237,38 @@ def _error(platform: Platform, cause: object) -> SecondEngineError:
 @contextmanager
 def _environment(platform: Platform) -> Iterator[None]:
     """Give dbt what `profiles.yml` asks for, and none of the DBT_ options of the caller."""
-    before = dict(os.environ)
     conninfo = conninfo_to_dict(platform.url)
     conninfo["application_name"] = "acme second engine"
-    for name in [name for name in before if name.startswith("DBT_")]:
-        del os.environ[name]
-    os.environ |= {
-        "DBT_ENV_SECRET_ACME_CATALOG": make_conninfo("", **conninfo),
-        "ACME_DBT_LAKE": f"{platform.home.lake}/",
-        "ACME_DBT_EXTENSIONS": str(platform.home.duckdb_extensions),
-        "ACME_DBT_SPILL": str(_spill(platform.home)),
-        "DO_NOT_TRACK": "1",
-    }
+    values = (
+        make_conninfo("", **conninfo),
+        f"{platform.home.lake}/",
+        str(platform.home.duckdb_extensions),
+        str(platform.home.dbt / f"spill-{os.getpid()}"),
+    )
+    unwanted = {name: None for name in os.environ if name.startswith("DBT_")}
     # The extensions are installed by whoever opens the lake first; dbt never fetches one.
     platform.lake.connect()
+    with _variables(unwanted | dict(zip(_VARIABLES, values, strict=True)) | {"DO_NOT_TRACK": "1"}):
+        yield
+
+
+@contextmanager
+def _variables(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables of the environment, or unset them (None), for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    _set_variables(values)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _set_variables(before)
 
 
-def _spill(home: Home) -> Path:
-    return home.dbt / f"spill-{os.getpid()}"
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 # ---- what dbt's connection keeps ----------------------------------------------------------------

@@ -63,5 +63,3 @@ def _run_three_dates(platform: Platform) -> tuple[date, ...]:
                 for check in spec.checks:
                     run.run_check(spec, check)
     return dates
-
-

@@ -370,9 +370,9 @@ def test_what_is_promised_leaves_the_room() -> None:
                "asset_id": "B", "state": "received", "settlement_date": FRIDAY}
     assert room_left(waiting) == "409.0871"
     # Made and reserved it takes nothing more from what is settled; V = 1100: 550 A need 1210.01.
-    # 550 x 1000/1210.01 = 454.54170...
+    # 550 x 1000/1210.01 = 454.54169...
     made = waiting | {"state": "accepted", "reserved": "100"}
-    assert room_left(made, (CURRENCY, "reserved", "100")) == "454.5417"
+    assert room_left(made, (CURRENCY, "reserved", "100")) == "454.5416"
     # A withdrawal of 300 with 100 reserved: room 1000 - 200; V = 1100 - 300 = 800: 400 need 880.01.
     # 400 x 800/880.01 = 363.63223...
     withdrawal = {"kind": "withdrawal", "asset_id": None, "amount": "300", "reserved": "100",

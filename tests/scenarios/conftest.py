@@ -46,7 +46,7 @@ def played(
 ) -> Iterator[Scenario]:
     """Return the installation in which the module's `history` has been played."""
     history: History = request.module.history
-    with pytest.MonkeyPatch.context() as patch, _copy(postgres_url, template_database) as url:
+    with pytest.MonkeyPatch.context() as patch, copy_of(postgres_url, template_database) as url:
         for name in VARIABLES:
             patch.setenv(name, "")
         opened = Scenario(tmp_path_factory.mktemp("history") / "home", url)
@@ -55,7 +55,8 @@ def played(
 
 
 @contextmanager
-def _copy(server: str, template: str) -> Iterator[str]:
+def copy_of(server: str, template: str) -> Iterator[str]:
+    """Yield the URL of a copy of a database."""
     name = f"history_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as connection:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")

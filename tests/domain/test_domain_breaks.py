@@ -1,0 +1,186 @@
+"""The life of a break: identity, age, states, suspension (`rules §9`)."""
+
+import hashlib
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+from domain_frames import P, T, frame
+
+from acme.domain import breaks
+from acme.domain.calendars import Calendar
+from acme.domain.matching import FOUND_SCHEMA
+
+DEALING = Calendar(frozenset({date(2026, 4, 3), date(2026, 4, 6)}))
+ROW = {
+    "book": "live", "custodian_id": "CUST", "asset_id": "A", "class": "quantity",
+    "reference": "statement:settled", "basis": "settled", "ours": "1", "theirs": "2",
+    "difference": "1", "evidence": "seen",
+}
+EARLIER = FOUND_SCHEMA | {
+    "break_id": pl.String, "first_seen": pl.Date, "age": pl.Int32, "age_bucket": pl.String,
+    "owner": pl.String, "state": pl.String,
+}
+PROVEN = {"break_id": pl.String}
+
+
+def found(*changes: dict) -> pl.DataFrame:
+    return frame(FOUND_SCHEMA, [ROW | c for c in changes])
+
+
+def identity(row: dict) -> str:
+    return breaks.break_id(*(row[n] for n in breaks.IDENTITY))
+
+
+def earlier(*changes: dict) -> pl.DataFrame:
+    rows = []
+    for change in changes:
+        row = ROW | {"first_seen": P, "age": 0, "age_bucket": "0-1", "owner": "ann", "state": "open"} | change
+        rows.append(row | {"break_id": identity(row)})
+    return frame(EARLIER, rows)
+
+
+def carried(today: pl.DataFrame, before: pl.DataFrame, *proven: str, run_date: date = T) -> list[dict]:
+    return breaks.carry(
+        today, before, frame(PROVEN, [{"break_id": p} for p in proven]), run_date, DEALING
+    ).rows(named=True)
+
+
+def test_identity_is_custodian_asset_class_reference_and_book() -> None:
+    text = "live\nCUST\nA\nquantity\nstatement:settled"
+    assert identity(ROW) == hashlib.sha256(text.encode()).hexdigest()[:16]
+    changed = [{"book": "canary"}, {"custodian_id": "X"}, {"asset_id": None}, {"class": "timing"},
+               {"reference": "statement:traded"}]
+    assert len({identity(ROW | c) for c in changed} | {identity(ROW)}) == 6
+    # Figures and evidence are no part of it.
+    assert identity(ROW | {"ours": "7", "evidence": "other"}) == identity(ROW)
+
+
+def test_a_new_break_is_open_and_owned() -> None:
+    (row,) = carried(found({}), earlier())
+    assert (row["state"], row["first_seen"], row["age"], row["age_bucket"]) == ("open", T, 0, "0-1")
+    assert row["owner"] == breaks.OWNER
+    assert row["break_id"] == identity(ROW)
+
+
+@pytest.mark.parametrize(
+    ("first", "run_date", "age", "bucket"),
+    [
+        (T, T, 0, "0-1"),
+        (P, T, 1, "0-1"),
+        (date(2026, 3, 9), T, 2, "2-3"),
+        (date(2026, 3, 6), T, 3, "2-3"),  # a Friday
+        (date(2026, 3, 5), T, 4, "4-5"),
+        (date(2026, 3, 4), T, 5, "4-5"),
+        (date(2026, 3, 3), T, 6, "6+"),
+        (date(2026, 4, 2), date(2026, 4, 7), 1, "0-1"),  # over Easter
+    ],
+)
+def test_age_in_business_days(first: date, run_date: date, age: int, bucket: str) -> None:
+    (row,) = carried(found({}), earlier({"first_seen": first}), run_date=run_date)
+    assert (row["age"], row["age_bucket"], row["first_seen"]) == (age, bucket, first)
+
+
+@pytest.mark.parametrize(
+    ("before", "seen_again", "proven", "after"),
+    [
+        ("open", True, False, "open"),
+        ("explained", True, False, "explained"),
+        ("corrected", True, False, "open"),  # it reopens
+        ("open", False, True, "corrected"),
+        ("explained", False, True, "corrected"),
+        ("open", False, False, "open"),  # nobody has looked
+        ("explained", False, False, "explained"),
+        ("corrected", False, False, "corrected"),  # only people close
+        ("corrected", False, True, "corrected"),
+    ],
+)
+def test_states_from_day_to_day(before: str, seen_again: bool, proven: bool, after: str) -> None:
+    today = found({"ours": "9"}) if seen_again else found()
+    rows = carried(today, earlier({"state": before}), *([identity(ROW)] if proven else []))
+    assert [r["state"] for r in rows] == [after]
+    assert rows[0]["first_seen"] == P
+    assert rows[0]["owner"] == "ann"
+    assert rows[0]["ours"] == (9 if seen_again else 1)
+
+
+def test_a_closed_break_is_gone_and_reopens_with_its_first_date() -> None:
+    assert carried(found(), earlier({"state": "closed"})) == []
+    (row,) = carried(found({}), earlier({"state": "closed"}))
+    assert (row["state"], row["first_seen"]) == ("open", P)
+
+
+def test_the_same_break_found_twice_is_one() -> None:
+    assert len(carried(found({}, {"evidence": "again"}), earlier())) == 1
+
+
+def whole(*accounts: tuple[str, str, str]) -> pl.DataFrame:
+    names = ("book", "custodian_id", "basis")
+    return frame(dict.fromkeys(names, pl.String), [dict(zip(names, a, strict=True)) for a in accounts])
+
+
+def standing(*ids: str) -> pl.DataFrame:
+    return frame({"confirmation_id": pl.String}, [{"confirmation_id": i} for i in ids])
+
+
+SETTLED = ("live", "CUST", "settled")
+
+
+@pytest.mark.parametrize(
+    ("change", "accounts", "disproved"),
+    [
+        ({}, [SETTLED], True),
+        ({}, [], False),
+        ({}, [("live", "CUST", "traded")], False),
+        ({}, [("live", "OTHER", "settled")], False),
+        ({}, [("canary", "CUST", "settled")], False),
+        ({"class": "statement_defect", "asset_id": None}, [SETTLED], True),
+        ({"class": "stale_statement", "basis": None, "asset_id": None}, [], False),
+        ({"class": "stale_statement", "basis": None, "asset_id": None}, [("live", "CUST", "traded")], True),
+        ({"state": "corrected"}, [SETTLED], False),
+        ({"state": "explained"}, [SETTLED], True),
+    ],
+)
+def test_a_statement_s_break_needs_a_whole_statement_of_its_basis(
+    change: dict, accounts: list, disproved: bool
+) -> None:
+    found_ = breaks.disproved(earlier(change), whole(*accounts), standing())
+    assert (found_.height == 1) == disproved
+
+
+def test_a_price_break_stands_while_its_confirmation_stands() -> None:
+    price = {"class": "price", "reference": "c1", "basis": None}
+    assert breaks.disproved(earlier(price), whole(SETTLED), standing("c1")).is_empty()
+
+
+SUSPENDS = {"quantity", "missing_at_custodian", "missing_in_ledger", "unknown"}
+CLASSES = [
+    "timing", "missing_at_custodian", "missing_in_ledger", "quantity", "price", "consideration",
+    "duplicate", "wrong_account", "statement_defect", "stale_statement", "settlement_failed",
+    "canary_leak", "unknown",
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("state", ["open", "explained", "corrected", "closed"])
+def test_which_breaks_suspend_their_asset(kind: str, state: str) -> None:
+    rows = breaks.suspended_assets(earlier({"class": kind, "state": state}), "USD")
+    assert (rows.height == 1) == (kind in SUSPENDS and state in {"open", "explained"})
+
+
+def test_no_suspension_for_the_currency_or_a_whole_statement() -> None:
+    assert breaks.suspended_assets(earlier({"asset_id": "USD"}), "USD").is_empty()
+    assert breaks.suspended_assets(earlier({"asset_id": None}), "USD").is_empty()
+
+
+def test_an_asset_is_suspended_once_since_its_first_break_per_book() -> None:
+    rows = breaks.suspended_assets(
+        earlier(
+            {"reference": "b", "first_seen": P}, {"reference": "a", "first_seen": P - timedelta(5)},
+            {"book": "canary"}, {"asset_id": "B", "class": "timing"},
+        ),
+        "USD",
+    )
+    assert rows.select("book", "asset_id", "since").rows() == [
+        ("canary", "A", P), ("live", "A", P - timedelta(5)),
+    ]
