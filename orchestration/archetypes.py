@@ -45,7 +45,7 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     known = run.previous(spec.reads_previous)["previous.core.holidays"]
     add = spec.module("process").holidays
     offered = run.control.offered_files(run.run_date)
-    day = run.day(add(known, run.feed("holidays", offered)))
+    day = run.day(add(known, run.feed("holidays", offered), run.run_date))
     refuse_out_of_turn(run, day.calendars)
     by_event = event_clock(run.platform.home)
     fixed = run.control.fix_run_inputs(
@@ -61,7 +61,7 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
         {
             "core.landed_files": files,
             "core.run_inputs": accepted.select("sequence", "feed", "file_sha256"),
-            "core.holidays": add(known, run.feed("holidays", fixed)),
+            "core.holidays": add(known, run.feed("holidays", fixed), run.run_date),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -74,6 +75,11 @@ def run_job(
         raise DayFailedError(f"{run_date}: {'; '.join(_failures(result)) or 'the run failed'}")
 
 
+def _without_class(message: str) -> str:
+    """Return an error's text without the class that Dagster puts before it."""
+    return re.sub(r"^[A-Za-z_][\w.]*: ", "", message.strip())
+
+
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """Return what went wrong, in order: failed blocking checks, then the causes of failed steps."""
     found = [
@@ -86,7 +92,7 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
             error = event.step_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            message = error.message.strip() if error is not None else ""
+            message = _without_class(error.message) if error is not None else ""
             if "AssetCheckFailed" not in message and "asset check" not in message.lower():
                 found.append(f"{event.step_key}: {message}")
     return found

@@ -19,6 +19,7 @@ from acme.lakehouse.hashing import content_hash
 from acme.operations.platform import Platform, open_platform
 
 ROWS_SHOWN_MAX = 200
+RFC_3339 = "%Y-%m-%dT%H:%M:%S%.6f%:z"
 
 
 @click.command()
@@ -62,7 +63,7 @@ def export(table: str, run_date: date | None, format_: str, target: Path | None)
     frame = pl.concat([contract.empty(), *frames])
     buffer = io.BytesIO()
     if format_ == "csv":
-        frame.write_csv(buffer)
+        frame.write_csv(buffer, datetime_format=RFC_3339)
     else:
         frame.write_parquet(buffer)
     if target is None:

@@ -50,7 +50,7 @@ def sweep(platform: Platform) -> None:
     """Land what lies in the inbox, and say what was not simply accepted."""
     for report in sweep_inbox(platform.home, platform.control):
         if report.exit_code == 1:
-            click.echo(render(report), err=True)
+            click.echo(render(report), err=True, nl=False)
 
 
 def run(platform: Platform, run_date: date, part: str = "business_day") -> None:

@@ -27,7 +27,7 @@ def land(feed: str, file: Path, json_: bool) -> None:
     if json_:
         show.as_json(report.as_json())
     else:
-        click.echo(render(report), err=report.exit_code == 1)
+        click.echo(render(report), err=report.exit_code == 1, nl=False)
     raise click.exceptions.Exit(report.exit_code)
 
 

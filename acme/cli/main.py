@@ -24,9 +24,9 @@ def main() -> None:
     from acme.cli.errors import KNOWN_ERRORS
 
     try:
-        acme(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # A command that ends by `Exit` hands its code back; any other result is a success.
+        code = acme(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

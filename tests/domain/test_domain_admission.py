@@ -1,4 +1,4 @@
-"""Decide, up to re-balancing: rejections, order of taking, withdrawals, closing, switches (`rules §4`)."""
+"""Rejections, order of taking, withdrawals, closing pots, switches (`rules §4`)."""
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -46,8 +46,13 @@ def an(kind: str, number: int = 1, **fields: object) -> Order:
         if isinstance(fields.get(name), str):
             fields[name] = n(fields[name])
     received = fields.pop("received_at", MORNING + timedelta(minutes=number))
-    given = {"order_id": f"o{number}", "source": "employer", "source_ref": f"r{number}",
-             "dealing_date": T, "pot_id": "P1"} | fields
+    given = {
+        "order_id": f"o{number}",
+        "source": "employer",
+        "source_ref": f"r{number}",
+        "dealing_date": T,
+        "pot_id": "P1",
+    } | fields
     return Order(book="live", received_at=received, kind=kind, **given)
 
 
@@ -65,7 +70,10 @@ def reasons(decisions: Decisions) -> dict[str, str | None]:
 
 
 def moves(decisions: Decisions) -> list[tuple[str, str, str, Decimal]]:
-    return [(m.kind, m.order.order_id, m.asset_id, Decimal(m.quantity).scaleb(-6)) for m in decisions.moves]
+    return [
+        (m.kind, m.order.order_id, m.asset_id, Decimal(m.quantity).scaleb(-6))
+        for m in decisions.moves
+    ]
 
 
 SELL_1 = {"asset_id": "A", "units": "1"}
@@ -118,7 +126,9 @@ def test_a_pot_is_unknown_before_it_opens() -> None:
     assert reasons(decide(an("contribution", amount="5"), pots=[today])) == {"o1": "settled"}
 
 
-@pytest.mark.parametrize("kind", ["contribution", "sell", "buy", "withdrawal", "profile_change", "switch"])
+@pytest.mark.parametrize(
+    "kind", ["contribution", "sell", "buy", "withdrawal", "profile_change", "switch"]
+)
 def test_a_closed_pot_takes_nothing(kind: str) -> None:
     order = an(kind, asset_id="GHOST", amount="1", risk_profile_id="R9")
     assert reasons(decide(order, pots=[pot(status="closed")])) == {"o1": "closed_pot"}
@@ -141,12 +151,21 @@ def test_accepted_orders_and_what_they_reserve() -> None:
         ("reservation", "o5", USD, Decimal("150.25")),
     ]
     assert reasons(decisions) == {
-        "o1": "settled", "o2": "settled", "o3": "accepted", "o4": "accepted", "o5": "accepted",
+        "o1": "settled",
+        "o2": "settled",
+        "o3": "accepted",
+        "o4": "accepted",
+        "o5": "accepted",
     }
     assert (one.cash, one.units["A"], one.risk_profile_id) == (0, 0, "R2")
     assert decisions.reprofiled == {("live", "P1")}
     sold, bought = decisions.taken[3], decisions.taken[4]
-    assert (sold.side, sold.quantity_type, sold.units, sold.reserved) == ("S", "U", n("5.9999"), n("5.9999"))
+    assert (sold.side, sold.quantity_type, sold.units, sold.reserved) == (
+        "S",
+        "U",
+        n("5.9999"),
+        n("5.9999"),
+    )
     assert (bought.side, bought.quantity_type, bought.reserved) == ("B", "A", n("150.25"))
 
 
@@ -175,8 +194,10 @@ def test_orders_are_taken_by_kind_then_time_then_id() -> None:
 def test_the_first_taken_gets_the_cash() -> None:
     # 100: the earlier buy takes 60, the later of 50 is short, the withdrawal reserves the 40 left.
     decisions = decide(
-        an("buy", 2, asset_id="A", amount="50"), an("buy", 1, asset_id="A", amount="60"),
-        an("withdrawal", 3, amount="70"), pots=[pot("100")],
+        an("buy", 2, asset_id="A", amount="50"),
+        an("buy", 1, asset_id="A", amount="60"),
+        an("withdrawal", 3, amount="70"),
+        pots=[pot("100")],
     )
     assert reasons(decisions) == {"o1": "accepted", "o2": "insufficient_cash", "o3": "accepted"}
     assert moves(decisions)[-1] == ("reservation", "o3", USD, Decimal(40))
@@ -184,8 +205,10 @@ def test_the_first_taken_gets_the_cash() -> None:
 
 def test_a_contribution_of_the_day_can_be_spent_and_proceeds_cannot() -> None:
     decisions = decide(
-        an("sell", 1, asset_id="A", units="10"), an("contribution", 2, amount="20"),
-        an("buy", 3, asset_id="A", amount="20"), an("buy", 4, asset_id="A", amount="0.01"),
+        an("sell", 1, asset_id="A", units="10"),
+        an("contribution", 2, amount="20"),
+        an("buy", 3, asset_id="A", amount="20"),
+        an("buy", 4, asset_id="A", amount="0.01"),
         pots=[pot(units={"A": "10"})],
     )
     assert reasons(decisions)["o3"] == "accepted"
@@ -194,8 +217,12 @@ def test_a_contribution_of_the_day_can_be_spent_and_proceeds_cannot() -> None:
 
 def standing(kind: str, number: int, **fields: object) -> Order:
     side = {"buy": "B", "sell": "S", "switch": "S"}.get(kind)
-    given = {"dealing_date": P, "state": "placed", "side": side,
-             "quantity_type": "A" if fields.get("amount") and side else "U" if side else None}
+    given = {
+        "dealing_date": P,
+        "state": "placed",
+        "side": side,
+        "quantity_type": "A" if fields.get("amount") and side else "U" if side else None,
+    }
     return an(kind, number, **(given | fields))
 
 
@@ -206,17 +233,58 @@ COMMITMENTS = [
     (standing("buy", 9, source="rebalancing", asset_id="A", units="10", state="unknown"), "77.99"),
     # At the newest price where P has none: 2 x 10 x 1.1.
     (standing("buy", 9, source="rebalancing", asset_id="NOPRICE", units="10"), "77.99"),
-    (standing("buy", 9, source="rebalancing", asset_id="A", units="10", state="executed",
-              consideration="30.55", allocated_units="10"), "69.45"),
-    (standing("buy", 9, source="rebalancing", asset_id="A", units="10", state="part_executed",
-              consideration="30.55"), "69.45"),
+    (
+        standing(
+            "buy",
+            9,
+            source="rebalancing",
+            asset_id="A",
+            units="10",
+            state="executed",
+            consideration="30.55",
+            allocated_units="10",
+        ),
+        "69.45",
+    ),
+    (
+        standing(
+            "buy",
+            9,
+            source="rebalancing",
+            asset_id="A",
+            units="10",
+            state="part_executed",
+            consideration="30.55",
+        ),
+        "69.45",
+    ),
     (standing("buy", 9, source="switch", asset_id="A", amount="40"), "60"),
     # Reserved is not counted twice; what was sold is not there yet.
     (standing("buy", 9, asset_id="A", amount="40", reserved="40"), "100"),
-    (standing("buy", 9, asset_id="A", amount="40", reserved="39", state="part_executed",
-              consideration="39"), "100"),
-    (standing("sell", 9, asset_id="A", units="10", reserved="10", state="executed",
-              consideration="500"), "100"),
+    (
+        standing(
+            "buy",
+            9,
+            asset_id="A",
+            amount="40",
+            reserved="39",
+            state="part_executed",
+            consideration="39",
+        ),
+        "100",
+    ),
+    (
+        standing(
+            "sell",
+            9,
+            asset_id="A",
+            units="10",
+            reserved="10",
+            state="executed",
+            consideration="500",
+        ),
+        "100",
+    ),
     (standing("sell", 9, asset_id="A", units="10", reserved="10"), "100"),
 ]
 
@@ -227,15 +295,35 @@ def test_available_cash(order: Order, expected: str) -> None:
     assert one.available_cash(market()) == n(expected)
     short = str(Decimal(expected) + Decimal("0.01"))
     again = [pot("100", orders=[replace(order)]) for _ in range(2)]
-    assert reasons(decide(an("buy", asset_id="A", amount=short), pots=again[:1])) == {"o1": "insufficient_cash"}
-    assert reasons(decide(an("buy", asset_id="A", amount=expected), pots=again[1:])) == {"o1": "accepted"}
+    assert reasons(decide(an("buy", asset_id="A", amount=short), pots=again[:1])) == {
+        "o1": "insufficient_cash"
+    }
+    assert reasons(decide(an("buy", asset_id="A", amount=expected), pots=again[1:])) == {
+        "o1": "accepted"
+    }
 
 
 def test_a_waiting_switch_buy_is_committed() -> None:
-    waiting = standing("buy", 9, source="switch", asset_id="A", amount="40", state="received",
-                       source_ref="sale", settlement_date=date(2026, 3, 20))
-    sale = standing("switch", 8, order_id="sale", asset_id="B", units="1", state="executed",
-                    settlement_date=date(2026, 3, 20), reserved="1")
+    waiting = standing(
+        "buy",
+        9,
+        source="switch",
+        asset_id="A",
+        amount="40",
+        state="received",
+        source_ref="sale",
+        settlement_date=date(2026, 3, 20),
+    )
+    sale = standing(
+        "switch",
+        8,
+        order_id="sale",
+        asset_id="B",
+        units="1",
+        state="executed",
+        settlement_date=date(2026, 3, 20),
+        reserved="1",
+    )
     assert pot("100", orders=[waiting, sale]).available_cash(market()) == n("60")
 
 
@@ -245,16 +333,27 @@ def test_available_cash_is_never_below_zero() -> None:
     assert pot("-5").available_cash(market()) == 0
 
 
-def withdrawal(number: int, amount: str, reserved: str = "0", dealt: date = P, **more: object) -> Order:
-    return standing("withdrawal", number, amount=amount, reserved=reserved, state="accepted",
-                    dealing_date=dealt, quantity_type=None, **more)
+def withdrawal(
+    number: int, amount: str, reserved: str = "0", dealt: date = P, **more: object
+) -> Order:
+    return standing(
+        "withdrawal",
+        number,
+        amount=amount,
+        reserved=reserved,
+        state="accepted",
+        dealing_date=dealt,
+        quantity_type=None,
+        **more,
+    )
 
 
 def test_a_withdrawal_in_reach_is_paid_at_once() -> None:
     one = pot("100")
     decisions = decide(an("withdrawal", amount="60.01"), pots=[one])
     assert moves(decisions) == [
-        ("reservation", "o1", USD, Decimal("60.01")), ("payment", "o1", USD, Decimal("60.01")),
+        ("reservation", "o1", USD, Decimal("60.01")),
+        ("payment", "o1", USD, Decimal("60.01")),
     ]
     assert [t.to_state for t in decisions.transitions] == ["accepted", "settled"]
     assert one.cash == n("39.99")
@@ -275,7 +374,8 @@ def test_open_withdrawals_are_served_oldest_first() -> None:
     decisions = decide(pots=[one])
     # 50 complete the older, which is paid; 50 of 80 for the newer.
     assert moves(decisions) == [
-        ("reservation", "o2", USD, Decimal(50)), ("payment", "o2", USD, Decimal(80)),
+        ("reservation", "o2", USD, Decimal(50)),
+        ("payment", "o2", USD, Decimal(80)),
         ("reservation", "o1", USD, Decimal(50)),
     ]
     assert reasons(decisions) == {"o2": "settled"}
@@ -294,11 +394,13 @@ def test_age_is_dealing_date_then_time_then_id() -> None:
 
 def test_open_withdrawals_come_before_the_orders_of_the_day() -> None:
     one = pot("50", units={"A": "1"}, orders=[withdrawal(9, "80")])
-    decisions = decide(an("contribution", 1, amount="100"), an("buy", 2, asset_id="A", amount="100"),
-                       pots=[one])
+    decisions = decide(
+        an("contribution", 1, amount="100"), an("buy", 2, asset_id="A", amount="100"), pots=[one]
+    )
     # The contribution of the day does not reach yesterday's withdrawal; the buy spends it.
     assert moves(decisions) == [
-        ("reservation", "o9", USD, Decimal(50)), ("contribution", "o1", USD, Decimal(100)),
+        ("reservation", "o9", USD, Decimal(50)),
+        ("contribution", "o1", USD, Decimal(100)),
         ("reservation", "o2", USD, Decimal(100)),
     ]
 
@@ -309,10 +411,12 @@ def test_a_pot_with_nothing_left_pays_what_it_reserved() -> None:
     decisions = decide(pots=[one])
     # 30 more for the older: 40 of 80 are paid. The newer has nothing.
     assert moves(decisions) == [
-        ("reservation", "o1", USD, Decimal(30)), ("payment", "o1", USD, Decimal(40)),
+        ("reservation", "o1", USD, Decimal(30)),
+        ("payment", "o1", USD, Decimal(40)),
     ]
     assert [(t.order.order_id, t.to_state, t.reason) for t in decisions.transitions] == [
-        ("o1", "settled", "short_paid"), ("o2", "rejected", "insufficient_cash"),
+        ("o1", "settled", "short_paid"),
+        ("o2", "rejected", "insufficient_cash"),
     ]
 
 
@@ -322,10 +426,29 @@ def test_a_pot_with_nothing_left_pays_what_it_reserved() -> None:
         {"holds_units": True},  # in any state: in flight or reserved too
         {"orders": [standing("sell", 8, asset_id="A", units="1", reserved="1")]},
         {"orders": [standing("sell", 8, asset_id="A", units="1", state="executed")]},
-        {"orders": [standing("buy", 8, source="switch", asset_id="A", amount="1", state="received",
-                             source_ref="x", settlement_date=date(2026, 3, 30)),
-                    standing("switch", 7, order_id="x", asset_id="B", units="1", state="executed",
-                             settlement_date=date(2026, 3, 30))]},
+        {
+            "orders": [
+                standing(
+                    "buy",
+                    8,
+                    source="switch",
+                    asset_id="A",
+                    amount="1",
+                    state="received",
+                    source_ref="x",
+                    settlement_date=date(2026, 3, 30),
+                ),
+                standing(
+                    "switch",
+                    7,
+                    order_id="x",
+                    asset_id="B",
+                    units="1",
+                    state="executed",
+                    settlement_date=date(2026, 3, 30),
+                ),
+            ]
+        },
     ],
 )
 def test_a_pot_with_anything_left_is_not_short_paid(more: dict) -> None:
@@ -349,9 +472,13 @@ def test_a_withdrawal_of_all_closes_a_pot_of_cash_at_once() -> None:
     decisions = decide(all_of_it(2), an("contribution", 1, amount="5"), pots=[one])
     assert moves(decisions) == [
         ("contribution", "o1", USD, Decimal(5)),
-        ("reservation", "o2", USD, Decimal(35)), ("payment", "o2", USD, Decimal(35)),
+        ("reservation", "o2", USD, Decimal(35)),
+        ("payment", "o2", USD, Decimal(35)),
     ]
-    assert [t.to_state for t in decisions.transitions if t.order.order_id == "o2"] == ["accepted", "settled"]
+    assert [t.to_state for t in decisions.transitions if t.order.order_id == "o2"] == [
+        "accepted",
+        "settled",
+    ]
     assert (one.status, one.cash) == ("closed", 0)
 
 
@@ -372,7 +499,12 @@ def test_a_closing_pot_sells_what_it_can() -> None:
     ]
     sale = decisions.taken[1]
     assert (sale.source_ref, sale.order_id) == (ref, order_id("withdrawal", ref))
-    assert (sale.side, sale.quantity_type, sale.reserved, sale.dealing_date) == ("S", "U", n("10.5"), T)
+    assert (sale.side, sale.quantity_type, sale.reserved, sale.dealing_date) == (
+        "S",
+        "U",
+        n("10.5"),
+        T,
+    )
     assert (one.status, one.units["A"], one.units["OFF"]) == ("closing", 0, n("3"))
     assert one.cash == n("30")
 
@@ -434,7 +566,8 @@ def test_closing_pays_open_withdrawals_first_then_all() -> None:
     one = closing("20", withdrawal(3, "80", "10"), withdrawal(4, "9"))
     decisions = decide(an("contribution", 1, amount="7"), pots=[one])
     assert [m for m in moves(decisions) if m[0] == "payment"] == [
-        ("payment", "o3", USD, Decimal(30)), ("payment", "o5", USD, Decimal(7)),
+        ("payment", "o3", USD, Decimal(30)),
+        ("payment", "o5", USD, Decimal(7)),
     ]
     assert reasons(decisions)["o4"] == "insufficient_cash"
     assert reasons(decisions)["o5"] == "settled"
@@ -444,20 +577,45 @@ def test_closing_pays_open_withdrawals_first_then_all() -> None:
 def test_what_a_withdrawal_taken_before_the_close_reserved_is_paid_at_the_close() -> None:
     one = closing("20")
     decisions = decide(an("withdrawal", 1, amount="50"), pots=[one])
-    assert [m for m in moves(decisions) if m[0] == "payment"] == [("payment", "o1", USD, Decimal(20))]
+    assert [m for m in moves(decisions) if m[0] == "payment"] == [
+        ("payment", "o1", USD, Decimal(20))
+    ]
     assert one.status == "closed"
 
 
 SALE_SETTLES = date(2026, 3, 13)
 
 
-def switched(sale_state: str | None = "executed", settles: date = SALE_SETTLES, **changes: object) -> list[Order]:
-    buy = standing("buy", 2, source="switch", source_ref="o1", asset_id="B", amount="40",
-                   state="received", settlement_date=settles, **changes)
+def switched(
+    sale_state: str | None = "executed", settles: date = SALE_SETTLES, **changes: object
+) -> list[Order]:
+    buy = standing(
+        "buy",
+        2,
+        source="switch",
+        source_ref="o1",
+        asset_id="B",
+        amount="40",
+        state="received",
+        settlement_date=settles,
+        **changes,
+    )
     if sale_state is None:
         return [buy]
-    return [buy, standing("switch", 1, asset_id="A", to_asset_id="B", units="20", reserved="20",
-                          state=sale_state, settlement_date=settles, consideration="40")]
+    return [
+        buy,
+        standing(
+            "switch",
+            1,
+            asset_id="A",
+            to_asset_id="B",
+            units="20",
+            reserved="20",
+            state=sale_state,
+            settlement_date=settles,
+            consideration="40",
+        ),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -482,7 +640,9 @@ def test_a_switch_buy_is_made_when_its_cash_is_in_time(
         assert decisions.taken[0].dealing_date == T
 
 
-@pytest.mark.parametrize(("asset_id", "reason"), [("OFF", "asset_suspended"), ("NOPRICE", "no_price")])
+@pytest.mark.parametrize(
+    ("asset_id", "reason"), [("OFF", "asset_suspended"), ("NOPRICE", "no_price")]
+)
 def test_a_switch_buy_is_rejected_as_any_buy(asset_id: str, reason: str) -> None:
     one = pot("40", orders=[replace(switched(None)[0], asset_id=asset_id)])
     decisions = decide(pots=[one])
@@ -513,7 +673,8 @@ def test_switch_buys_come_after_withdrawals_and_before_the_orders_of_the_day() -
     one = pot("100", orders=[*switched(None), withdrawal(3, "90")])
     decisions = decide(an("buy", 6, asset_id="A", amount="0.01"), pots=[one])
     assert moves(decisions) == [
-        ("reservation", "o3", USD, Decimal(60)), ("reservation", "o2", USD, Decimal(40)),
+        ("reservation", "o3", USD, Decimal(60)),
+        ("reservation", "o2", USD, Decimal(40)),
     ]
     assert reasons(decisions)["o6"] == "insufficient_cash"
 

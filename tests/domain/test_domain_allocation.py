@@ -8,7 +8,13 @@ import pytest
 from acme.domain import quantities as q
 from acme.domain.allocation import split, tie_break
 
-SCHEMA = {"g": pl.String, "batch_id": pl.String, "order_id": pl.String, "t": pl.Int128, "w": pl.Int128}
+SCHEMA = {
+    "g": pl.String,
+    "batch_id": pl.String,
+    "order_id": pl.String,
+    "t": pl.Int128,
+    "w": pl.Int128,
+}
 
 
 def shares(rows: list[tuple], batch: str = "B") -> dict[str, int]:
@@ -27,17 +33,23 @@ def by_hash(batch: str, orders: list[str]) -> list[str]:
 def test_largest_remainder_wins() -> None:
     # 100 over 5, 3, 1: 55.56, 33.33, 11.11; floors 55 + 33 + 11 = 99; the one left goes to .56.
     assert shares([("x", "a", 100, 5), ("x", "b", 100, 3), ("x", "c", 100, 1)]) == {
-        "a": 56, "b": 33, "c": 11,
+        "a": 56,
+        "b": 33,
+        "c": 11,
     }
     # 10 over 1, 2, 4: 1.43, 2.86, 5.71; floors 8; two left go to .86 and .71.
     assert shares([("x", "a", 10, 1), ("x", "b", 10, 2), ("x", "c", 10, 4)]) == {
-        "a": 1, "b": 3, "c": 6,
+        "a": 1,
+        "b": 3,
+        "c": 6,
     }
 
 
 def test_an_exact_share_has_no_remainder() -> None:
     assert shares([("x", "a", 60, 1), ("x", "b", 60, 2), ("x", "c", 60, 3)]) == {
-        "a": 10, "b": 20, "c": 30,
+        "a": 10,
+        "b": 20,
+        "c": 30,
     }
 
 
@@ -89,7 +101,8 @@ def test_totals_beyond_64_bits() -> None:
     # Two equal weights: half each, the odd one by hash.
     first, second = by_hash("B", ["a", "b"])
     assert shares([("x", "a", total, 10**15), ("x", "b", total, 10**15)]) == {
-        first: 5 * 10**19 + 1, second: 5 * 10**19,
+        first: 5 * 10**19 + 1,
+        second: 5 * 10**19,
     }
     with pytest.raises(q.QuantityOverflowError):
         shares([("x", "a", 2**100, 2**27), ("x", "b", 2**100, 1)])

@@ -9,15 +9,21 @@ from domain_frames import CASH, T, frame, orders
 
 from acme.domain import batching
 
-TERMS = pl.DataFrame({
-    "asset_id": ["A", "B", "C"], "custodian_id": ["CUST", "CUST", "OTHER"],
-    "unit_decimals": [4, 0, 6],
-    "settlement_date": [date(2026, 3, 12), date(2026, 3, 13), date(2026, 3, 11)],
-})
+TERMS = pl.DataFrame(
+    {
+        "asset_id": ["A", "B", "C"],
+        "custodian_id": ["CUST", "CUST", "OTHER"],
+        "unit_decimals": [4, 0, 6],
+        "settlement_date": [date(2026, 3, 12), date(2026, 3, 13), date(2026, 3, 11)],
+    }
+)
 
 
 def netted(*rows: dict) -> dict[str, dict]:
-    numbered = [{"order_id": f"o{n}", "state": "accepted", "dealing_date": T} | r for n, r in enumerate(rows)]
+    numbered = [
+        {"order_id": f"o{n}", "state": "accepted", "dealing_date": T} | r
+        for n, r in enumerate(rows)
+    ]
     lines = batching.net(batching.with_lines(orders(*numbered), TERMS, T))
     assert lines["line_id"].is_sorted()
     return {row["line_id"]: row for row in lines.iter_rows(named=True)}
@@ -57,7 +63,9 @@ def test_ids() -> None:
 )
 def test_netting(rows: list[dict], expected: tuple) -> None:
     (line,) = netted(*rows).values()
-    found = tuple(f"{line[n].normalize():f}" for n in ("gross_buys", "gross_sells", "crossed", "net"))
+    found = tuple(
+        f"{line[n].normalize():f}" for n in ("gross_buys", "gross_sells", "crossed", "net")
+    )
     assert (*found, line["side"]) == expected
     assert line["order_count"] == len(rows)
     assert (line["instruction_id"] is None) == (line["side"] == "")
@@ -105,7 +113,10 @@ def test_only_the_net_goes_out() -> None:
 
 def test_the_bytes_of_an_instruction_file() -> None:
     found = instructed(
-        sell("1234567.8901"), buy("3", asset_id="B"), sell("0.000001", asset_id="C"), amount("1000000.1")
+        sell("1234567.8901"),
+        buy("3", asset_id="B"),
+        sell("0.000001", asset_id="C"),
+        amount("1000000.1"),
     )
     assert batching.instruction_file(found[::-1]) == (
         b"instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,currency\n"
@@ -143,12 +154,32 @@ def test_a_comma_in_an_identifier_does_not_move_the_columns() -> None:
 
 
 def test_the_bytes_of_a_cash_file() -> None:
-    schema = {"movement_id": pl.String, "value_date": pl.Date, "direction": pl.String, "amount": CASH,
-              "currency": pl.String}
-    rows = frame(schema, [
-        {"movement_id": "b", "value_date": T, "direction": "OUT", "amount": "10", "currency": "USD"},
-        {"movement_id": "a", "value_date": T, "direction": "IN", "amount": "0.01", "currency": "USD"},
-    ])
+    schema = {
+        "movement_id": pl.String,
+        "value_date": pl.Date,
+        "direction": pl.String,
+        "amount": CASH,
+        "currency": pl.String,
+    }
+    rows = frame(
+        schema,
+        [
+            {
+                "movement_id": "b",
+                "value_date": T,
+                "direction": "OUT",
+                "amount": "10",
+                "currency": "USD",
+            },
+            {
+                "movement_id": "a",
+                "value_date": T,
+                "direction": "IN",
+                "amount": "0.01",
+                "currency": "USD",
+            },
+        ],
+    )
     assert batching.cash_file(rows) == (
         b"movement_id,value_date,direction,amount,currency\n"
         b"a,2026-03-11,IN,0.01,USD\n"

@@ -36,7 +36,9 @@ def booked(order: dict, units: str, money: str) -> tuple[booking.Entries, pl.Dat
 
 def settled(after: pl.DataFrame) -> booking.Entries:
     entries = booking.Entries()
-    frame_ = dated(after.select(orders().columns)).with_columns(pl.lit(SETTLED_ON).alias("effective_date"))
+    frame_ = dated(after.select(orders().columns)).with_columns(
+        pl.lit(SETTLED_ON).alias("effective_date")
+    )
     booking.book_settlements(entries, frame_, "USD")
     assert ledger.unbalanced_journals(entries.all_postings()).is_empty()
     return entries
@@ -49,11 +51,25 @@ def posted(entries: booking.Entries) -> dict[tuple[str, str, str], str]:
 
 
 def state_of(entries: booking.Entries) -> list[tuple]:
-    return entries.all_events().select("from_state", "to_state", "reason", "stage", "sequence").rows()
+    return (
+        entries.all_events().select("from_state", "to_state", "reason", "stage", "sequence").rows()
+    )
 
 
-UNIT_BUY = {"source": "rebalancing", "kind": "buy", "side": "B", "quantity_type": "U", "units": "10"}
-AMOUNT_BUY = {"kind": "buy", "side": "B", "quantity_type": "A", "amount": "100.00", "reserved": "100"}
+UNIT_BUY = {
+    "source": "rebalancing",
+    "kind": "buy",
+    "side": "B",
+    "quantity_type": "U",
+    "units": "10",
+}
+AMOUNT_BUY = {
+    "kind": "buy",
+    "side": "B",
+    "quantity_type": "A",
+    "amount": "100.00",
+    "reserved": "100",
+}
 SELL = {"kind": "sell", "side": "S", "quantity_type": "U", "units": "10", "reserved": "10"}
 POT, CUST, BANK = "pot/P1", "custodian/CUST", "custodian/BANK"
 
@@ -61,19 +77,28 @@ POT, CUST, BANK = "pot/P1", "custodian/CUST", "custodian/BANK"
 def test_a_unit_buy_reserves_nothing_and_pays_from_settled() -> None:
     entries, after = booked(UNIT_BUY, "10", "25.50")
     assert posted(entries) == {
-        (POT, "in_flight", "A"): "10.00", (CUST, "in_flight", "A"): "-10.00",
-        (POT, "in_flight", "USD"): "-25.50", (BANK, "in_flight", "USD"): "25.50",
+        (POT, "in_flight", "A"): "10.00",
+        (CUST, "in_flight", "A"): "-10.00",
+        (POT, "in_flight", "USD"): "-25.50",
+        (BANK, "in_flight", "USD"): "25.50",
     }
     assert state_of(entries) == [("placed", "executed", None, "post", 0)]
     row = after.row(0, named=True)
     assert (row["state"], row["reserved"], row["allocated_units"], row["consideration"]) == (
-        "executed", Decimal(0), Decimal(10), Decimal("25.50"),
+        "executed",
+        Decimal(0),
+        Decimal(10),
+        Decimal("25.50"),
     )
     assert posted(settled(after)) == {
-        (POT, "in_flight", "A"): "-10.00", (CUST, "in_flight", "A"): "10.00",
-        (POT, "in_flight", "USD"): "25.50", (BANK, "in_flight", "USD"): "-25.50",
-        (POT, "settled", "A"): "10.00", (CUST, "settled", "A"): "-10.00",
-        (POT, "settled", "USD"): "-25.50", (BANK, "settled", "USD"): "25.50",
+        (POT, "in_flight", "A"): "-10.00",
+        (CUST, "in_flight", "A"): "10.00",
+        (POT, "in_flight", "USD"): "25.50",
+        (BANK, "in_flight", "USD"): "-25.50",
+        (POT, "settled", "A"): "10.00",
+        (CUST, "settled", "A"): "-10.00",
+        (POT, "settled", "USD"): "-25.50",
+        (BANK, "settled", "USD"): "25.50",
     }
 
 
@@ -88,16 +113,22 @@ def test_an_amount_buy_pays_from_its_reserve() -> None:
     entries, after = booked(AMOUNT_BUY, "40", "100.00")
     # Nothing returns; the executed 100 stays reserved until it settles.
     assert posted(entries) == {
-        (POT, "in_flight", "A"): "40.00", (CUST, "in_flight", "A"): "-40.00",
-        (POT, "in_flight", "USD"): "-100.00", (BANK, "in_flight", "USD"): "100.00",
+        (POT, "in_flight", "A"): "40.00",
+        (CUST, "in_flight", "A"): "-40.00",
+        (POT, "in_flight", "USD"): "-100.00",
+        (BANK, "in_flight", "USD"): "100.00",
     }
     assert after["reserved"].to_list() == [Decimal(100)]
     assert after["state"].to_list() == ["executed"]
     assert posted(settled(after)) == {
-        (POT, "in_flight", "A"): "-40.00", (CUST, "in_flight", "A"): "40.00",
-        (POT, "in_flight", "USD"): "100.00", (BANK, "in_flight", "USD"): "-100.00",
-        (POT, "settled", "A"): "40.00", (CUST, "settled", "A"): "-40.00",
-        (POT, "reserved", "USD"): "-100.00", (BANK, "settled", "USD"): "100.00",
+        (POT, "in_flight", "A"): "-40.00",
+        (CUST, "in_flight", "A"): "40.00",
+        (POT, "in_flight", "USD"): "100.00",
+        (BANK, "in_flight", "USD"): "-100.00",
+        (POT, "settled", "A"): "40.00",
+        (CUST, "settled", "A"): "-40.00",
+        (POT, "reserved", "USD"): "-100.00",
+        (BANK, "settled", "USD"): "100.00",
     }
 
 
@@ -105,9 +136,12 @@ def test_a_part_executed_amount_buy_returns_the_rest() -> None:
     entries, after = booked(AMOUNT_BUY, "24", "60.01")
     # 100.00 less 60.01 returns from reserved to settled.
     assert posted(entries) == {
-        (POT, "reserved", "USD"): "-39.99", (POT, "settled", "USD"): "39.99",
-        (POT, "in_flight", "A"): "24.00", (CUST, "in_flight", "A"): "-24.00",
-        (POT, "in_flight", "USD"): "-60.01", (BANK, "in_flight", "USD"): "60.01",
+        (POT, "reserved", "USD"): "-39.99",
+        (POT, "settled", "USD"): "39.99",
+        (POT, "in_flight", "A"): "24.00",
+        (CUST, "in_flight", "A"): "-24.00",
+        (POT, "in_flight", "USD"): "-60.01",
+        (BANK, "in_flight", "USD"): "60.01",
     }
     assert state_of(entries) == [("placed", "part_executed", None, "post", 0)]
     assert after["reserved"].to_list() == [Decimal("60.01")]
@@ -118,24 +152,33 @@ def test_a_part_executed_amount_buy_returns_the_rest() -> None:
 def test_a_sale_delivers_from_its_reserve(kind: str) -> None:
     entries, after = booked(SELL | {"kind": kind}, "10", "30.00")
     assert posted(entries) == {
-        (POT, "in_flight", "A"): "-10.00", (CUST, "in_flight", "A"): "10.00",
-        (POT, "in_flight", "USD"): "30.00", (BANK, "in_flight", "USD"): "-30.00",
+        (POT, "in_flight", "A"): "-10.00",
+        (CUST, "in_flight", "A"): "10.00",
+        (POT, "in_flight", "USD"): "30.00",
+        (BANK, "in_flight", "USD"): "-30.00",
     }
     assert after["reserved"].to_list() == [Decimal(10)]
     assert posted(settled(after)) == {
-        (POT, "in_flight", "A"): "10.00", (CUST, "in_flight", "A"): "-10.00",
-        (POT, "in_flight", "USD"): "-30.00", (BANK, "in_flight", "USD"): "30.00",
-        (POT, "reserved", "A"): "-10.00", (CUST, "settled", "A"): "10.00",
-        (POT, "settled", "USD"): "30.00", (BANK, "settled", "USD"): "-30.00",
+        (POT, "in_flight", "A"): "10.00",
+        (CUST, "in_flight", "A"): "-10.00",
+        (POT, "in_flight", "USD"): "-30.00",
+        (BANK, "in_flight", "USD"): "30.00",
+        (POT, "reserved", "A"): "-10.00",
+        (CUST, "settled", "A"): "10.00",
+        (POT, "settled", "USD"): "30.00",
+        (BANK, "settled", "USD"): "-30.00",
     }
 
 
 def test_a_part_executed_sale_returns_units() -> None:
     entries, after = booked(SELL, "7", "21.00")
     assert posted(entries) == {
-        (POT, "reserved", "A"): "-3.00", (POT, "settled", "A"): "3.00",
-        (POT, "in_flight", "A"): "-7.00", (CUST, "in_flight", "A"): "7.00",
-        (POT, "in_flight", "USD"): "21.00", (BANK, "in_flight", "USD"): "-21.00",
+        (POT, "reserved", "A"): "-3.00",
+        (POT, "settled", "A"): "3.00",
+        (POT, "in_flight", "A"): "-7.00",
+        (CUST, "in_flight", "A"): "7.00",
+        (POT, "in_flight", "USD"): "21.00",
+        (BANK, "in_flight", "USD"): "-21.00",
     }
     assert posted(settled(after))[POT, "reserved", "A"] == "-7.00"
 
@@ -145,7 +188,8 @@ def test_an_order_allocated_nothing_is_rejected_and_gets_its_reserve_back(order:
     entries, after = booked(order, "0", "0")
     asset, quantity = ("A", "10.00") if order is SELL else ("USD", "100.00")
     assert posted(entries) == {
-        (POT, "reserved", asset): f"-{quantity}", (POT, "settled", asset): quantity,
+        (POT, "reserved", asset): f"-{quantity}",
+        (POT, "settled", asset): quantity,
     }
     assert state_of(entries) == [("placed", "rejected", "custodian_rejected", "post", 0)]
     assert after["reserved"].to_list() == [Decimal(0)]
@@ -165,23 +209,38 @@ def test_an_unknown_order_is_executed_from_unknown() -> None:
 
 def test_journals_say_what_they_are_about() -> None:
     entries, after = booked(SELL, "10", "30.00")
-    assert entries.all_journals().rows(named=True) == [{
-        "book": "live", "journal_id": "allocation:o1", "kind": "allocation", "reference": "o1",
-        "order_id": "o1", "line_id": "L1", "event_time": CUT_OFF, "effective_date": P,
-        "known_at": KNOWN_AT, "reverses": None,
-    }]
+    assert entries.all_journals().rows(named=True) == [
+        {
+            "book": "live",
+            "journal_id": "allocation:o1",
+            "kind": "allocation",
+            "reference": "o1",
+            "order_id": "o1",
+            "line_id": "L1",
+            "event_time": CUT_OFF,
+            "effective_date": P,
+            "known_at": KNOWN_AT,
+            "reverses": None,
+        }
+    ]
     settlement = settled(after)
     journal = settlement.all_journals().row(0, named=True)
     assert (journal["journal_id"], journal["kind"], journal["effective_date"]) == (
-        "settlement:o1", "settlement", SETTLED_ON,
+        "settlement:o1",
+        "settlement",
+        SETTLED_ON,
     )
     assert settlement.all_postings()["effective_date"].unique().to_list() == [SETTLED_ON]
     assert state_of(settlement) == [("executed", "settled", None, "post", 0)]
 
 
 POSITION = {
-    "as_of": pl.Date, "pot_id": pl.String, "asset_id": pl.String, "units": pl.Decimal(18, 6),
-    "event_time": pl.Datetime("us", "UTC"), "known_at": pl.Datetime("us", "UTC"),
+    "as_of": pl.Date,
+    "pot_id": pl.String,
+    "asset_id": pl.String,
+    "units": pl.Decimal(18, 6),
+    "event_time": pl.Datetime("us", "UTC"),
+    "known_at": pl.Datetime("us", "UTC"),
 }
 
 
@@ -190,11 +249,14 @@ def test_opening_positions_are_settled_against_the_custodian_of_the_book() -> No
     base = {"as_of": P, "event_time": CUT_OFF, "known_at": KNOWN_AT}
     booking.open_positions(
         entries,
-        frame(POSITION, [
-            base | {"pot_id": "P1", "asset_id": "A", "units": "12.5"},
-            base | {"pot_id": "P1", "asset_id": "USD", "units": "7.25"},
-            base | {"pot_id": "C1", "asset_id": "A", "units": "1"},
-        ]),
+        frame(
+            POSITION,
+            [
+                base | {"pot_id": "P1", "asset_id": "A", "units": "12.5"},
+                base | {"pot_id": "P1", "asset_id": "USD", "units": "7.25"},
+                base | {"pot_id": "C1", "asset_id": "A", "units": "1"},
+            ],
+        ),
         pl.DataFrame({"pot_id": ["P1", "C1"], "book": ["live", "canary"]}),
         pl.DataFrame({"asset_id": ["A", "USD"], "custodian_id": ["CUST", "BANK"]}),
     )
@@ -219,10 +281,22 @@ def test_a_booked_switch_calls_for_a_buy_of_its_proceeds() -> None:
     _, after = booked(SWITCH, "10", "30.01")
     bought = booking.switch_buys(after).select(orders().columns).row(0, named=True)
     wanted = {
-        "order_id": order_id("switch", "o1"), "source": "switch", "source_ref": "o1", "kind": "buy",
-        "asset_id": "B", "to_asset_id": None, "side": "B", "quantity_type": "A", "units": None,
-        "amount": Decimal("30.01"), "reserved": Decimal(0), "state": "received", "line_id": None,
-        "allocated_units": Decimal(0), "consideration": Decimal(0), "pot_id": "P1",
+        "order_id": order_id("switch", "o1"),
+        "source": "switch",
+        "source_ref": "o1",
+        "kind": "buy",
+        "asset_id": "B",
+        "to_asset_id": None,
+        "side": "B",
+        "quantity_type": "A",
+        "units": None,
+        "amount": Decimal("30.01"),
+        "reserved": Decimal(0),
+        "state": "received",
+        "line_id": None,
+        "allocated_units": Decimal(0),
+        "consideration": Decimal(0),
+        "pot_id": "P1",
         "settlement_date": SETTLED_ON,
     }
     assert {name: bought[name] for name in wanted} == wanted
@@ -243,10 +317,16 @@ def test_the_canary_book_has_one_custodian() -> None:
 def test_event_sequences_run_per_order() -> None:
     entries = booking.Entries()
     rows = orders({"order_id": "a"}, {"order_id": "b"}).with_columns(
-        pl.lit("accepted").alias("from_state"), pl.lit("batched").alias("to_state"),
+        pl.lit("accepted").alias("from_state"),
+        pl.lit("batched").alias("to_state"),
         pl.lit(CUT_OFF).alias("event_time"),
     )
     entries.event(rows, "deal")
     entries.event(rows.with_columns(pl.lit("placed").alias("to_state")), "deal")
     found = entries.all_events().select("order_id", "to_state", "sequence").rows()
-    assert set(found) == {("a", "batched", 0), ("b", "batched", 0), ("a", "placed", 1), ("b", "placed", 1)}
+    assert set(found) == {
+        ("a", "batched", 0),
+        ("b", "batched", 0),
+        ("a", "placed", 1),
+        ("b", "placed", 1),
+    }

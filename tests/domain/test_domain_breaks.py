@@ -13,13 +13,24 @@ from acme.domain.matching import FOUND_SCHEMA
 
 DEALING = Calendar(frozenset({date(2026, 4, 3), date(2026, 4, 6)}))
 ROW = {
-    "book": "live", "custodian_id": "CUST", "asset_id": "A", "class": "quantity",
-    "reference": "statement:settled", "basis": "settled", "ours": "1", "theirs": "2",
-    "difference": "1", "evidence": "seen",
+    "book": "live",
+    "custodian_id": "CUST",
+    "asset_id": "A",
+    "class": "quantity",
+    "reference": "statement:settled",
+    "basis": "settled",
+    "ours": "1",
+    "theirs": "2",
+    "difference": "1",
+    "evidence": "seen",
 }
 EARLIER = FOUND_SCHEMA | {
-    "break_id": pl.String, "first_seen": pl.Date, "age": pl.Int32, "age_bucket": pl.String,
-    "owner": pl.String, "state": pl.String,
+    "break_id": pl.String,
+    "first_seen": pl.Date,
+    "age": pl.Int32,
+    "age_bucket": pl.String,
+    "owner": pl.String,
+    "state": pl.String,
 }
 PROVEN = {"break_id": pl.String}
 
@@ -35,12 +46,18 @@ def identity(row: dict) -> str:
 def earlier(*changes: dict) -> pl.DataFrame:
     rows = []
     for change in changes:
-        row = ROW | {"first_seen": P, "age": 0, "age_bucket": "0-1", "owner": "ann", "state": "open"} | change
+        row = (
+            ROW
+            | {"first_seen": P, "age": 0, "age_bucket": "0-1", "owner": "ann", "state": "open"}
+            | change
+        )
         rows.append(row | {"break_id": identity(row)})
     return frame(EARLIER, rows)
 
 
-def carried(today: pl.DataFrame, before: pl.DataFrame, *proven: str, run_date: date = T) -> list[dict]:
+def carried(
+    today: pl.DataFrame, before: pl.DataFrame, *proven: str, run_date: date = T
+) -> list[dict]:
     return breaks.carry(
         today, before, frame(PROVEN, [{"break_id": p} for p in proven]), run_date, DEALING
     ).rows(named=True)
@@ -49,8 +66,13 @@ def carried(today: pl.DataFrame, before: pl.DataFrame, *proven: str, run_date: d
 def test_identity_is_custodian_asset_class_reference_and_book() -> None:
     text = "live\nCUST\nA\nquantity\nstatement:settled"
     assert identity(ROW) == hashlib.sha256(text.encode()).hexdigest()[:16]
-    changed = [{"book": "canary"}, {"custodian_id": "X"}, {"asset_id": None}, {"class": "timing"},
-               {"reference": "statement:traded"}]
+    changed = [
+        {"book": "canary"},
+        {"custodian_id": "X"},
+        {"asset_id": None},
+        {"class": "timing"},
+        {"reference": "statement:traded"},
+    ]
     assert len({identity(ROW | c) for c in changed} | {identity(ROW)}) == 6
     # Figures and evidence are no part of it.
     assert identity(ROW | {"ours": "7", "evidence": "other"}) == identity(ROW)
@@ -116,11 +138,20 @@ def test_the_same_break_found_twice_is_one() -> None:
 
 def whole(*accounts: tuple[str, str, str]) -> pl.DataFrame:
     names = ("book", "custodian_id", "basis")
-    return frame(dict.fromkeys(names, pl.String), [dict(zip(names, a, strict=True)) for a in accounts])
+    return frame(
+        dict.fromkeys(names, pl.String), [dict(zip(names, a, strict=True)) for a in accounts]
+    )
 
 
-def standing(*ids: str) -> pl.DataFrame:
-    return frame({"confirmation_id": pl.String}, [{"confirmation_id": i} for i in ids])
+def amending(*ids: str) -> pl.DataFrame:
+    """Known events: one that amends each of these confirmations, and one that amends none."""
+    schema = {"confirmation_id": pl.String, "amends": pl.String}
+    rows = [{"confirmation_id": f"new-{i}", "amends": i} for i in ids]
+    return frame(schema, [*rows, {"confirmation_id": "c1"}])
+
+
+def open_lines(*ids: str) -> pl.DataFrame:
+    return frame({"instruction_id": pl.String}, [{"instruction_id": i} for i in (*ids, None)])
 
 
 SETTLED = ("live", "CUST", "settled")
@@ -136,7 +167,11 @@ SETTLED = ("live", "CUST", "settled")
         ({}, [("canary", "CUST", "settled")], False),
         ({"class": "statement_defect", "asset_id": None}, [SETTLED], True),
         ({"class": "stale_statement", "basis": None, "asset_id": None}, [], False),
-        ({"class": "stale_statement", "basis": None, "asset_id": None}, [("live", "CUST", "traded")], True),
+        (
+            {"class": "stale_statement", "basis": None, "asset_id": None},
+            [("live", "CUST", "traded")],
+            True,
+        ),
         ({"state": "corrected"}, [SETTLED], False),
         ({"state": "explained"}, [SETTLED], True),
     ],
@@ -144,20 +179,51 @@ SETTLED = ("live", "CUST", "settled")
 def test_a_statement_s_break_needs_a_whole_statement_of_its_basis(
     change: dict, accounts: list, disproved: bool
 ) -> None:
-    found_ = breaks.disproved(earlier(change), whole(*accounts), standing())
+    found_ = breaks.disproved(earlier(change), whole(*accounts), amending(), open_lines())
     assert (found_.height == 1) == disproved
 
 
-def test_a_price_break_stands_while_its_confirmation_stands() -> None:
-    price = {"class": "price", "reference": "c1", "basis": None}
-    assert breaks.disproved(earlier(price), whole(SETTLED), standing("c1")).is_empty()
+@pytest.mark.parametrize("kind", ["price", "consideration"])
+@pytest.mark.parametrize(
+    ("amended", "lines", "disproved"),
+    [([], [], False), (["c1"], [], True), (["other"], ["I1"], False)],
+)
+def test_a_price_break_stands_until_its_confirmation_is_amended(
+    kind: str, amended: list[str], lines: list[str], disproved: bool
+) -> None:
+    """Neither a statement nor the settlement of its line makes up for a wrong price."""
+    before = earlier({"class": kind, "reference": "c1", "basis": None})
+    found_ = breaks.disproved(before, whole(SETTLED), amending(*amended), open_lines(*lines))
+    assert (found_.height == 1) == disproved
+
+
+def test_an_instruction_s_arithmetic_is_judged_while_its_line_is_open() -> None:
+    before = earlier({"class": "consideration", "reference": "I1", "basis": None})
+    assert breaks.disproved(before, whole(), amending(), open_lines("I1")).height == 1
+    assert breaks.disproved(before, whole(), amending(), open_lines()).is_empty()
+
+
+@pytest.mark.parametrize("kind", ["quantity", "timing", "settlement_failed", "unknown"])
+def test_other_breaks_of_instructions_are_judged_every_day(kind: str) -> None:
+    before = earlier({"class": kind, "reference": "I1", "basis": None})
+    assert breaks.disproved(before, whole(), amending(), open_lines()).height == 1
 
 
 SUSPENDS = {"quantity", "missing_at_custodian", "missing_in_ledger", "unknown"}
 CLASSES = [
-    "timing", "missing_at_custodian", "missing_in_ledger", "quantity", "price", "consideration",
-    "duplicate", "wrong_account", "statement_defect", "stale_statement", "settlement_failed",
-    "canary_leak", "unknown",
+    "timing",
+    "missing_at_custodian",
+    "missing_in_ledger",
+    "quantity",
+    "price",
+    "consideration",
+    "duplicate",
+    "wrong_account",
+    "statement_defect",
+    "stale_statement",
+    "settlement_failed",
+    "canary_leak",
+    "unknown",
 ]
 
 
@@ -176,11 +242,14 @@ def test_no_suspension_for_the_currency_or_a_whole_statement() -> None:
 def test_an_asset_is_suspended_once_since_its_first_break_per_book() -> None:
     rows = breaks.suspended_assets(
         earlier(
-            {"reference": "b", "first_seen": P}, {"reference": "a", "first_seen": P - timedelta(5)},
-            {"book": "canary"}, {"asset_id": "B", "class": "timing"},
+            {"reference": "b", "first_seen": P},
+            {"reference": "a", "first_seen": P - timedelta(5)},
+            {"book": "canary"},
+            {"asset_id": "B", "class": "timing"},
         ),
         "USD",
     )
     assert rows.select("book", "asset_id", "since").rows() == [
-        ("canary", "A", P), ("live", "A", P - timedelta(5)),
+        ("canary", "A", P),
+        ("live", "A", P - timedelta(5)),
     ]

@@ -7,9 +7,13 @@ import pytest
 from acme.domain.calendars import DEALING, Calendar, CalendarError, Calendars, CutOff
 
 HOLIDAYS = [
-    date(2025, 12, 25), date(2025, 12, 26), date(2026, 1, 1),
-    date(2026, 4, 3), date(2026, 4, 6),  # Good Friday, Easter Monday
-    date(2026, 12, 25), date(2026, 12, 28),  # Christmas Friday, Boxing Day in lieu
+    date(2025, 12, 25),
+    date(2025, 12, 26),
+    date(2026, 1, 1),
+    date(2026, 4, 3),
+    date(2026, 4, 6),  # Good Friday, Easter Monday
+    date(2026, 12, 25),
+    date(2026, 12, 28),  # Christmas Friday, Boxing Day in lieu
     date(2027, 1, 1),
 ]
 LONDON = CutOff(time(12), "Europe/London")
@@ -98,12 +102,20 @@ def test_dealing_date(moment: datetime, dealt: date) -> None:
 def test_dealing_date_in_another_zone() -> None:
     new_york = CutOff(time(16), "America/New_York")
     # 20:00 UTC on 6 March is 15:00 in New York; after the change on 8 March it is 16:00.
-    assert new_york.dealing_date(datetime(2026, 3, 6, 20, tzinfo=UTC), DEALING_DAYS) == date(2026, 3, 6)
-    assert new_york.dealing_date(datetime(2026, 3, 9, 20, tzinfo=UTC), DEALING_DAYS) == date(2026, 3, 10)
+    assert new_york.dealing_date(datetime(2026, 3, 6, 20, tzinfo=UTC), DEALING_DAYS) == date(
+        2026, 3, 6
+    )
+    assert new_york.dealing_date(datetime(2026, 3, 9, 20, tzinfo=UTC), DEALING_DAYS) == date(
+        2026, 3, 10
+    )
     tokyo = CutOff(time(9), "Asia/Tokyo")
     # 23:30 UTC on the 10th is 08:30 on the 11th in Tokyo; half an hour later is the cut-off.
-    assert tokyo.dealing_date(datetime(2026, 3, 10, 23, 30, tzinfo=UTC), DEALING_DAYS) == date(2026, 3, 11)
-    assert tokyo.dealing_date(datetime(2026, 3, 11, 0, 0, tzinfo=UTC), DEALING_DAYS) == date(2026, 3, 12)
+    assert tokyo.dealing_date(datetime(2026, 3, 10, 23, 30, tzinfo=UTC), DEALING_DAYS) == date(
+        2026, 3, 11
+    )
+    assert tokyo.dealing_date(datetime(2026, 3, 11, 0, 0, tzinfo=UTC), DEALING_DAYS) == date(
+        2026, 3, 12
+    )
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ CLOSE = prices((P, "A", "2"))
 def complete(*events: dict, closing: pl.DataFrame = CLOSE, **line: object) -> tuple[bool, bool]:
     numbered = [{"confirmation_id": f"c{n}"} | row for n, row in enumerate(events, 1)]
     frame = execution.with_completeness(
-        execution.progress(lines(dict(line)), execution.standing(confirmations(*numbered), P)), closing
+        execution.progress(lines(dict(line)), execution.standing(confirmations(*numbered), P)),
+        closing,
     )
     row = frame.row(0, named=True)
     return row["complete"], row["over_confirmed"]
@@ -152,7 +153,8 @@ def test_a_net_of_zero_waits_for_the_price_alone() -> None:
 def ready(events: list[dict], closing: pl.DataFrame = CLOSE, **line: object) -> pl.DataFrame:
     numbered = [{"confirmation_id": f"c{n}"} | row for n, row in enumerate(events, 1)]
     frame = execution.with_completeness(
-        execution.progress(lines(dict(line)), execution.standing(confirmations(*numbered), P)), closing
+        execution.progress(lines(dict(line)), execution.standing(confirmations(*numbered), P)),
+        closing,
     )
     assert frame["complete"].all()
     return frame
@@ -161,26 +163,51 @@ def ready(events: list[dict], closing: pl.DataFrame = CLOSE, **line: object) -> 
 def sides(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
     totals = execution.side_totals(frame)
     assert totals["side"].n_unique() == totals.height
-    return {s: (u, c) for s, u, c in totals.select("side", "side_units", "side_consideration").iter_rows()}
+    return {
+        s: (u, c)
+        for s, u, c in totals.select("side", "side_units", "side_consideration").iter_rows()
+    }
 
 
 def test_sides_of_a_crossed_line() -> None:
     # Buys 150, sells 50: 50 cross at 2.01 = 100.50; 100 were bought outside for 200.00.
-    frame = ready([FULL], prices((P, "A", "2.01")), gross_buys="150", gross_sells="50",
-                  crossed="50", net="100", side="B")
+    frame = ready(
+        [FULL],
+        prices((P, "A", "2.01")),
+        gross_buys="150",
+        gross_sells="50",
+        crossed="50",
+        net="100",
+        side="B",
+    )
     assert sides(frame) == {"B": (150_000_000, 30_050), "S": (50_000_000, 10_050)}
 
 
 def test_sides_where_sells_outweigh() -> None:
-    frame = ready([FULL], prices((P, "A", "2.01")), gross_buys="50", gross_sells="150",
-                  crossed="50", net="100", side="S")
+    frame = ready(
+        [FULL],
+        prices((P, "A", "2.01")),
+        gross_buys="50",
+        gross_sells="150",
+        crossed="50",
+        net="100",
+        side="S",
+    )
     assert sides(frame) == {"S": (150_000_000, 30_050), "B": (50_000_000, 10_050)}
 
 
 def test_crossed_consideration_rounds_half_even_once() -> None:
     # 0.5 x 2.01 = 1.005: the tie goes to 1.00 on both sides.
-    frame = ready([], prices((P, "A", "2.01")), gross_buys="0.5", gross_sells="0.5",
-                  crossed="0.5", net="0", side="", instruction_id=None)
+    frame = ready(
+        [],
+        prices((P, "A", "2.01")),
+        gross_buys="0.5",
+        gross_sells="0.5",
+        crossed="0.5",
+        net="0",
+        side="",
+        instruction_id=None,
+    )
     assert sides(frame) == {"B": (500_000, 100), "S": (500_000, 100)}
 
 
@@ -194,12 +221,16 @@ def by_hash(orders_: list[str]) -> list[str]:
 
 
 def allocated(frame: pl.DataFrame, *members: dict) -> dict[str, tuple[int, int]]:
-    rows = [{"line_id": "L1", "quantity_type": "U", "kind": "buy", "side": "B"} | m for m in members]
+    rows = [
+        {"line_id": "L1", "quantity_type": "U", "kind": "buy", "side": "B"} | m for m in members
+    ]
     out = execution.allocate(frame, orders(*rows))
     assert out.height == len(members)
     return {
         o: (u, c)
-        for o, u, c in out.select("order_id", "executed_units", "executed_consideration").iter_rows()
+        for o, u, c in out.select(
+            "order_id", "executed_units", "executed_consideration"
+        ).iter_rows()
     }
 
 
@@ -207,7 +238,9 @@ def test_a_partial_fill_is_shared_by_ordered_units() -> None:
     # 40 of 100 at 2.00, cancelled. Orders 50, 30, 20: 20, 12, 8 units and 40, 24, 16 pounds.
     frame = ready([PART, {"event": "cancelled"}], net="100", gross_buys="100")
     found = allocated(
-        frame, {"order_id": "a", "units": "50"}, {"order_id": "b", "units": "30"},
+        frame,
+        {"order_id": "a", "units": "50"},
+        {"order_id": "b", "units": "30"},
         {"order_id": "c", "units": "20"},
     )
     assert found == {"a": (20_000_000, 4_000), "b": (12_000_000, 2_400), "c": (8_000_000, 1_600)}
@@ -216,8 +249,12 @@ def test_a_partial_fill_is_shared_by_ordered_units() -> None:
 def test_units_are_shared_in_the_asset_s_own_minor_unit() -> None:
     # 10 units of 0 decimals over three equal orders: 3.33 each; the one left goes by hash.
     # Consideration by allocated units: 100.00 x 4/10 and 3/10.
-    frame = ready([{"units": "10", "price": "10", "consideration": "100.00"}, {"event": "cancelled"}],
-                  net="30", gross_buys="30", unit_decimals=0)
+    frame = ready(
+        [{"units": "10", "price": "10", "consideration": "100.00"}, {"event": "cancelled"}],
+        net="30",
+        gross_buys="30",
+        unit_decimals=0,
+    )
     names = ["a", "b", "c"]
     lucky = by_hash(names)[0]
     found = allocated(frame, *[{"order_id": n, "units": "10"} for n in names])
@@ -226,16 +263,24 @@ def test_units_are_shared_in_the_asset_s_own_minor_unit() -> None:
 
 def test_consideration_follows_allocated_not_ordered_units() -> None:
     # One unit of no decimals filled for 10.00; orders of 1 and 2: 0.33 and 0.67, so b has it all.
-    frame = ready([{"units": "1", "price": "10", "consideration": "10.00"}, {"event": "cancelled"}],
-                  net="3", gross_buys="3", unit_decimals=0)
+    frame = ready(
+        [{"units": "1", "price": "10", "consideration": "10.00"}, {"event": "cancelled"}],
+        net="3",
+        gross_buys="3",
+        unit_decimals=0,
+    )
     found = allocated(frame, {"order_id": "a", "units": "1"}, {"order_id": "b", "units": "2"})
     assert found == {"a": (0, 0), "b": (1_000_000, 1_000)}
 
 
 def test_an_amount_line_shares_units_and_money_by_amount() -> None:
     # 100.00 and 50.00 spent at 3: 50.0000 units, 33.3333 and 16.6667 (.33 and .67 of a minor unit).
-    frame = ready([{"units": "50", "price": "3", "consideration": "150.00"}], quantity_type="A",
-                  net="150", gross_buys="150")
+    frame = ready(
+        [{"units": "50", "price": "3", "consideration": "150.00"}],
+        quantity_type="A",
+        net="150",
+        gross_buys="150",
+    )
     found = allocated(
         frame,
         {"order_id": "a", "quantity_type": "A", "amount": "100.00"},
@@ -247,8 +292,14 @@ def test_an_amount_line_shares_units_and_money_by_amount() -> None:
 def test_both_sides_of_a_crossed_line_are_shared() -> None:
     # Sells 60 outweigh buys 25; 25 cross at 2 = 50.00; 20 of 35 outside for 40.10, rest cancelled.
     # Sells: 45 units, 90.10 over 40 and 20 ordered: 30 and 15 units; 60.0667 and 30.0333.
-    frame = ready([{"units": "20", "price": "2.005", "consideration": "40.10"}, {"event": "cancelled"}],
-                  gross_buys="25", gross_sells="60", crossed="25", net="35", side="S")
+    frame = ready(
+        [{"units": "20", "price": "2.005", "consideration": "40.10"}, {"event": "cancelled"}],
+        gross_buys="25",
+        gross_sells="60",
+        crossed="25",
+        net="35",
+        side="S",
+    )
     found = allocated(
         frame,
         {"order_id": "buy", "units": "25"},
@@ -256,7 +307,9 @@ def test_both_sides_of_a_crossed_line_are_shared() -> None:
         {"order_id": "s2", "units": "20", "side": "S", "kind": "switch"},
     )
     assert found == {
-        "buy": (25_000_000, 5_000), "s1": (30_000_000, 6_007), "s2": (15_000_000, 3_003),
+        "buy": (25_000_000, 5_000),
+        "s1": (30_000_000, 6_007),
+        "s2": (15_000_000, 3_003),
     }
 
 
@@ -270,8 +323,11 @@ def test_a_fill_of_no_units_for_money_does_not_stop_the_day() -> None:
 
     The money has no units to be shared by; nothing is lost if it is shared by ordered units.
     """
-    frame = ready([{"units": "0", "price": "2", "consideration": "5.00"}, {"event": "cancelled"}],
-                  net="10", gross_buys="10")
+    frame = ready(
+        [{"units": "0", "price": "2", "consideration": "5.00"}, {"event": "cancelled"}],
+        net="10",
+        gross_buys="10",
+    )
     found = allocated(frame, {"order_id": "a", "units": "5"}, {"order_id": "b", "units": "5"})
     assert sum(c for _, c in found.values()) == 500
 

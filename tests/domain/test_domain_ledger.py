@@ -30,7 +30,9 @@ def test_balanced_journals_pass() -> None:
         (1, {"journal_id": "J2"}, "A"),
     ],
 )
-def test_identity_1_finds_a_journal_that_does_not_balance(row: int, change: dict, asset: str) -> None:
+def test_identity_1_finds_a_journal_that_does_not_balance(
+    row: int, change: dict, asset: str
+) -> None:
     rows = [r | change if n == row else r for n, r in enumerate(GOOD)]
     found = ledger.unbalanced_journals(postings(*rows))
     assert ("live", "J1", asset) in found.select("book", "journal_id", "asset_id").rows()
@@ -53,7 +55,8 @@ def test_identity_2_counts_reserved_with_settled_and_suspense_with_pots() -> Non
     # In flight is apart: units settled here and in flight there do not make up for each other.
     flying = [rows[0] | {"quantity": "10"}, rows[3] | {"state": "in_flight"}]
     assert ledger.unbacked_holdings(balances(*flying)).select("state").to_series().to_list() == [
-        "in_flight", "settled",
+        "in_flight",
+        "settled",
     ]
     # Nor does one book for the other.
     mixed = [rows[0] | {"quantity": "10"}, rows[3] | {"book": "canary"}]
@@ -73,13 +76,20 @@ def test_identity_2_counts_reserved_with_settled_and_suspense_with_pots() -> Non
         ({"asset_id": "A", "quantity": "0.000001"}, False, False),
     ],
 )
-def test_identity_3_finds_every_negative_balance(row: dict, negative: bool, overdrawn: bool) -> None:
+def test_identity_3_finds_every_negative_balance(
+    row: dict, negative: bool, overdrawn: bool
+) -> None:
     frame_ = balances({"account": "pot/P1", "quantity": "-0.000001"} | row)
     assert ledger.negative_balances(frame_, "USD").is_empty() != negative
     assert ledger.overdrawn_pots(frame_, "USD").is_empty() != overdrawn
 
 
-SIDES = {"line_id": pl.String, "side": pl.String, "units": pl.Decimal(18, 6), "consideration": pl.Decimal(18, 2)}
+SIDES = {
+    "line_id": pl.String,
+    "side": pl.String,
+    "units": pl.Decimal(18, 6),
+    "consideration": pl.Decimal(18, 2),
+}
 
 
 def allocated(*rows: tuple) -> pl.DataFrame:
@@ -102,12 +112,22 @@ def test_identity_4_finds_what_was_not_shared_out(shares: list, broken: set) -> 
     assert set(identities.misallocated(allocated(*shares), executed)["side"]) == broken
 
 
-EVENT = {"order_id": pl.String, "from_state": pl.String, "to_state": pl.String, "sequence": pl.Int32}
+EVENT = {
+    "order_id": pl.String,
+    "from_state": pl.String,
+    "to_state": pl.String,
+    "sequence": pl.Int32,
+}
 
 
 def events(*moves: str, order: str = "o") -> pl.DataFrame:
     rows = [
-        {"order_id": order, "from_state": m.split(">")[0], "to_state": m.split(">")[1], "sequence": n}
+        {
+            "order_id": order,
+            "from_state": m.split(">")[0],
+            "to_state": m.split(">")[1],
+            "sequence": n,
+        }
         for n, m in enumerate(moves)
     ]
     return frame(EVENT, rows)
@@ -171,9 +191,16 @@ def test_identity_6_finds_a_leak_either_way(book: str, account: str, leaks: bool
 
 
 LINES = {
-    "line_id": pl.String, "book": pl.String, "asset_id": pl.String, "quantity_type": pl.String,
-    "gross_buys": pl.Decimal(28, 6), "gross_sells": pl.Decimal(28, 6), "crossed": pl.Decimal(28, 6),
-    "net": pl.Decimal(28, 6), "side": pl.String, "order_count": pl.Int64,
+    "line_id": pl.String,
+    "book": pl.String,
+    "asset_id": pl.String,
+    "quantity_type": pl.String,
+    "gross_buys": pl.Decimal(28, 6),
+    "gross_sells": pl.Decimal(28, 6),
+    "crossed": pl.Decimal(28, 6),
+    "net": pl.Decimal(28, 6),
+    "side": pl.String,
+    "order_count": pl.Int64,
 }
 MEMBERS = [
     {"order_id": "a", "side": "B", "quantity_type": "U", "units": "7"},
@@ -182,10 +209,30 @@ MEMBERS = [
     {"order_id": "d", "side": "B", "quantity_type": "A", "amount": "3.50"},
 ]
 NETTED = [
-    {"line_id": "U", "book": "live", "asset_id": "A", "quantity_type": "U", "gross_buys": "12",
-     "gross_sells": "9", "crossed": "9", "net": "3", "side": "B", "order_count": 3},
-    {"line_id": "A", "book": "live", "asset_id": "A", "quantity_type": "A", "gross_buys": "3.5",
-     "gross_sells": "0", "crossed": "0", "net": "3.5", "side": "B", "order_count": 1},
+    {
+        "line_id": "U",
+        "book": "live",
+        "asset_id": "A",
+        "quantity_type": "U",
+        "gross_buys": "12",
+        "gross_sells": "9",
+        "crossed": "9",
+        "net": "3",
+        "side": "B",
+        "order_count": 3,
+    },
+    {
+        "line_id": "A",
+        "book": "live",
+        "asset_id": "A",
+        "quantity_type": "A",
+        "gross_buys": "3.5",
+        "gross_sells": "0",
+        "crossed": "0",
+        "net": "3.5",
+        "side": "B",
+        "order_count": 1,
+    },
 ]
 
 
@@ -226,7 +273,8 @@ def test_fold_adds_drops_zeros_and_sorts() -> None:
         {"account": "pot/P2", "asset_id": "A", "quantity": "0.000001"},
     )
     assert ledger.fold(before, moved).select("account", "state", "quantity").rows() == [
-        ("pot/P1", "reserved", Decimal(2)), ("pot/P2", "settled", Decimal("5.000001")),
+        ("pot/P1", "reserved", Decimal(2)),
+        ("pot/P2", "settled", Decimal("5.000001")),
     ]
     assert ledger.fold(balances(), postings()).is_empty()
 
@@ -238,8 +286,10 @@ def test_posting_sums_equal_keys_and_writes_no_zero() -> None:
     )
     n, pot, asset = pl.col("n"), ledger.pot_account(), pl.lit("A")
     legs = [
-        ledger.Leg(pot, "settled", asset, n), ledger.Leg(pot, "settled", asset, 2 * n),
-        ledger.Leg(pot, "reserved", asset, n), ledger.Leg(pot, "reserved", asset, -1 * n),
+        ledger.Leg(pot, "settled", asset, n),
+        ledger.Leg(pot, "settled", asset, 2 * n),
+        ledger.Leg(pot, "reserved", asset, n),
+        ledger.Leg(pot, "reserved", asset, -1 * n),
         ledger.Leg(ledger.custodian_account(pl.lit("C")), "settled", asset, 0 * n),
     ]
     found = ledger.post(rows, legs)

@@ -20,7 +20,9 @@ BANK = {"custodian_id": "BANK", "statement_id": "S2", "asset_id": "USD", "units"
 
 
 def found(
-    *rows: dict, ours: list[dict] | None = None, open_lines: pl.DataFrame | None = None,
+    *rows: dict,
+    ours: list[dict] | None = None,
+    open_lines: pl.DataFrame | None = None,
     events: pl.DataFrame | None = None,
 ) -> list[tuple]:
     """Return (custodian, asset, class, reference, difference)."""
@@ -61,7 +63,10 @@ def test_each_statement_is_compared_on_its_own_basis() -> None:
         ([A100 | {"units": "99"}], ("A", "quantity", Decimal(-1))),
         ([{"asset_id": None, "units": None}], ("A", "missing_at_custodian", Decimal(-100))),
         ([A100, {"asset_id": "B", "units": "5"}], ("B", "missing_in_ledger", Decimal(5))),
-        ([A100, {"asset_id": "USD", "units": "0.01"}], ("USD", "missing_in_ledger", Decimal("0.01"))),
+        (
+            [A100, {"asset_id": "USD", "units": "0.01"}],
+            ("USD", "missing_in_ledger", Decimal("0.01")),
+        ),
     ],
 )
 def test_differences(rows: list[dict], expected: tuple) -> None:
@@ -123,8 +128,10 @@ def test_the_latest_landed_statement_counts() -> None:
     assert found(wrong, right, BANK) == []
     assert found(wrong | {"sequence": 3}, right, BANK)[0][2] == "quantity"
     # One page of a statement sent again replaces that page.
-    again = [A100 | {"units": u, "page": p, "pages": 2, "file_sha256": f, "sequence": s}
-             for u, p, f, s in (("60", 1, "f1", 1), ("41", 2, "f1", 1), ("40", 2, "f2", 2))]
+    again = [
+        A100 | {"units": u, "page": p, "pages": 2, "file_sha256": f, "sequence": s}
+        for u, p, f, s in (("60", 1, "f1", 1), ("41", 2, "f1", 1), ("40", 2, "f2", 2))
+    ]
     assert found(*again, BANK) == []
 
 
@@ -155,7 +162,10 @@ def test_a_balance_in_flight_alone_is_believed_too() -> None:
 def test_the_canary_s_custodian_is_reconciled_in_its_own_book() -> None:
     ours = [{"book": "canary", "account": "custodian/CANARY", "asset_id": "A", "quantity": "-1"}]
     assert found({"custodian_id": "CANARY", "asset_id": "A", "units": "1"}, ours=ours) == []
-    assert found({"custodian_id": "CANARY", "asset_id": "A", "units": "2"}, ours=ours)[0][2] == "quantity"
+    assert (
+        found({"custodian_id": "CANARY", "asset_id": "A", "units": "2"}, ours=ours)[0][2]
+        == "quantity"
+    )
 
 
 BUY_LINE = {"net": "10", "side": "B"}
@@ -169,33 +179,50 @@ def test_what_stands_confirmed_but_is_not_booked_is_timing_on_the_traded_basis(
     theirs: str, kind: str | None
 ) -> None:
     bank = BANK | {"basis": "traded", "units": "492.25"}
-    result = found(A100 | {"basis": "traded", "units": theirs}, bank,
-                   open_lines=lines(BUY_LINE), events=confirmations(BOUGHT))
+    result = found(
+        A100 | {"basis": "traded", "units": theirs},
+        bank,
+        open_lines=lines(BUY_LINE),
+        events=confirmations(BOUGHT),
+    )
     assert ("BANK", "USD", "timing", "statement:traded", Decimal("-8.00")) in result
     assert [r[2] for r in result if r[1] == "A"] == ([kind] if kind else [])
 
 
 def test_a_sale_is_timing_the_other_way() -> None:
-    result = found(A100 | {"basis": "traded", "units": "116"}, BANK | {"basis": "traded", "units": "508.25"},
-                   open_lines=lines(BUY_LINE | {"side": "S"}), events=confirmations(BOUGHT))
+    result = found(
+        A100 | {"basis": "traded", "units": "116"},
+        BANK | {"basis": "traded", "units": "508.25"},
+        open_lines=lines(BUY_LINE | {"side": "S"}),
+        events=confirmations(BOUGHT),
+    )
     assert [r[2] for r in result] == ["timing", "timing"]
 
 
 def test_settled_events_of_lines_not_settled_are_timing_on_the_settled_basis() -> None:
     settled = BOUGHT | {"confirmation_id": "c2", "event": "settled"}
     for state in ("placed", "booked"):
-        result = found(A100 | {"units": "104"}, BANK | {"units": "492.25"},
-                       open_lines=lines(BUY_LINE | {"state": state}),
-                       events=confirmations(BOUGHT, settled))
+        result = found(
+            A100 | {"units": "104"},
+            BANK | {"units": "492.25"},
+            open_lines=lines(BUY_LINE | {"state": state}),
+            events=confirmations(BOUGHT, settled),
+        )
         assert [r[2] for r in result] == ["timing", "timing"]
     # An execution alone explains nothing on the settled basis.
-    result = found(A100 | {"units": "104"}, BANK, open_lines=lines(BUY_LINE), events=confirmations(BOUGHT))
+    result = found(
+        A100 | {"units": "104"}, BANK, open_lines=lines(BUY_LINE), events=confirmations(BOUGHT)
+    )
     assert [r[2] for r in result] == ["quantity"]
 
 
 def test_a_booked_line_is_not_awaited_on_the_traded_basis() -> None:
-    result = found(A100 | {"basis": "traded", "units": "124"}, BANK | {"basis": "traded"},
-                   open_lines=lines(BUY_LINE | {"state": "booked"}), events=confirmations(BOUGHT))
+    result = found(
+        A100 | {"basis": "traded", "units": "124"},
+        BANK | {"basis": "traded"},
+        open_lines=lines(BUY_LINE | {"state": "booked"}),
+        events=confirmations(BOUGHT),
+    )
     assert [r[2] for r in result] == ["quantity"]
 
 
@@ -255,10 +282,17 @@ def test_a_failed_settlement() -> None:
     [
         (FILL | {"price": "2.000001"}, [("price", "c1", Decimal(2), Decimal("2.000001"))]),
         (FILL | {"consideration": "20.01"}, [("consideration", "c1", None, Decimal("20.01"))]),
-        (FILL | {"price": "2.5"}, [("consideration", "c1", None, Decimal(20)),
-                                   ("price", "c1", Decimal(2), Decimal("2.5"))]),
-        ({"units": "0.5", "price": "2.01", "consideration": "1.00"},
-         [("price", "c1", Decimal(2), Decimal("2.01"))]),  # 1.005 is 1.00
+        (
+            FILL | {"price": "2.5"},
+            [
+                ("consideration", "c1", None, Decimal(20)),
+                ("price", "c1", Decimal(2), Decimal("2.5")),
+            ],
+        ),
+        (
+            {"units": "0.5", "price": "2.01", "consideration": "1.00"},
+            [("price", "c1", Decimal(2), Decimal("2.01"))],
+        ),  # 1.005 is 1.00
     ],
 )
 def test_price_and_arithmetic_of_a_unit_fill(fill: dict, expected: list) -> None:
@@ -272,7 +306,9 @@ def test_an_amount_fill_buys_the_truncated_units(units: str, broken: bool) -> No
     # 10.00 at 3 is 3.3333.
     line = BUY_LINE | {"quantity_type": "A", "net": "10"}
     fill = {"units": units, "price": "3", "consideration": "10.00"}
-    assert [r[0] for r in instructions(line, fill, closing="3")] == (["consideration"] if broken else [])
+    assert [r[0] for r in instructions(line, fill, closing="3")] == (
+        ["consideration"] if broken else []
+    )
 
 
 def test_no_price_break_without_a_closing_price() -> None:
@@ -286,7 +322,8 @@ def test_an_amended_fill_breaks_no_more() -> None:
 
 def test_events_of_instructions_nobody_sent() -> None:
     events = confirmations(
-        {"confirmation_id": "c2", "instruction_id": "X"}, {"confirmation_id": "c1", "instruction_id": "X"},
+        {"confirmation_id": "c2", "instruction_id": "X"},
+        {"confirmation_id": "c1", "instruction_id": "X"},
         {"confirmation_id": "c3"},
     )
     result = matching.unknown_instructions(events, lines(BUY_LINE))
@@ -295,7 +332,9 @@ def test_events_of_instructions_nobody_sent() -> None:
 
 
 def test_row_order_has_no_effect_on_the_current_statement() -> None:
-    rows = statements(A100, A100 | {"asset_id": "B"}, BANK, A100 | {"sequence": 2, "file_sha256": "f9"})
+    rows = statements(
+        A100, A100 | {"asset_id": "B"}, BANK, A100 | {"sequence": 2, "file_sha256": "f9"}
+    )
     forward = matching.current_statements(rows, P)
     backward = matching.current_statements(rows[::-1], P)
     keys = ["custodian_id", "asset_id", "units", "sequence"]

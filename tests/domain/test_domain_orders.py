@@ -15,8 +15,16 @@ from acme.domain.orders import (
 )
 
 STATES = [
-    "received", "accepted", "batched", "placed", "unknown", "executed", "part_executed", "settled",
-    "rejected", "cancelled",
+    "received",
+    "accepted",
+    "batched",
+    "placed",
+    "unknown",
+    "executed",
+    "part_executed",
+    "settled",
+    "rejected",
+    "cancelled",
 ]
 NEXT = {
     "received": {"accepted", "rejected", "cancelled"},

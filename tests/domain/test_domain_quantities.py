@@ -8,20 +8,54 @@ import pytest
 from acme.domain import quantities as q
 
 HALF_EVEN = [
-    (0, 10, 0), (4, 10, 0), (5, 10, 0), (6, 10, 1), (14, 10, 1), (15, 10, 2), (16, 10, 2),
-    (25, 10, 2), (26, 10, 3), (35, 10, 4), (45, 10, 4), (-4, 10, 0), (-5, 10, 0), (-6, 10, -1),
-    (-14, 10, -1), (-15, 10, -2), (-16, 10, -2), (-25, 10, -2), (-26, 10, -3), (-35, 10, -4),
+    (0, 10, 0),
+    (4, 10, 0),
+    (5, 10, 0),
+    (6, 10, 1),
+    (14, 10, 1),
+    (15, 10, 2),
+    (16, 10, 2),
+    (25, 10, 2),
+    (26, 10, 3),
+    (35, 10, 4),
+    (45, 10, 4),
+    (-4, 10, 0),
+    (-5, 10, 0),
+    (-6, 10, -1),
+    (-14, 10, -1),
+    (-15, 10, -2),
+    (-16, 10, -2),
+    (-25, 10, -2),
+    (-26, 10, -3),
+    (-35, 10, -4),
     # An odd denominator has no ties.
-    (1, 3, 0), (2, 3, 1), (-1, 3, 0), (-2, 3, -1), (4, 7, 1), (3, 7, 0), (7, 7, 1), (-7, 7, -1),
-    (1, 1, 1), (-1, 1, -1), (1, 2, 0), (3, 2, 2), (-1, 2, 0), (-3, 2, -2),
+    (1, 3, 0),
+    (2, 3, 1),
+    (-1, 3, 0),
+    (-2, 3, -1),
+    (4, 7, 1),
+    (3, 7, 0),
+    (7, 7, 1),
+    (-7, 7, -1),
+    (1, 1, 1),
+    (-1, 1, -1),
+    (1, 2, 0),
+    (3, 2, 2),
+    (-1, 2, 0),
+    (-3, 2, -2),
     # Beyond 64 bits, and beyond what a float can tell apart.
-    (10**30 + 5, 10, 10**29), (10**30 + 15, 10, 10**29 + 2), (-(10**30) - 5, 10, -(10**29)),
-    (2 * 10**30 + 1, 2, 10**30), (2 * 10**30 + 3, 2, 10**30 + 2),
+    (10**30 + 5, 10, 10**29),
+    (10**30 + 15, 10, 10**29 + 2),
+    (-(10**30) - 5, 10, -(10**29)),
+    (2 * 10**30 + 1, 2, 10**30),
+    (2 * 10**30 + 3, 2, 10**30 + 2),
 ]
 
 
 def evaluated(expression: pl.Expr, **columns: int) -> int:
-    frame = pl.DataFrame({n: [v] for n, v in columns.items()}, schema=dict.fromkeys(columns, pl.Int128))
+    frame = pl.DataFrame(
+        {n: [v] for n, v in columns.items()}, schema=dict.fromkeys(columns, pl.Int128)
+    )
     return int(frame.select(expression.alias("x"))["x"][0])
 
 
@@ -49,7 +83,9 @@ MONEY = [
 def test_consideration(units: str, price: str, expected: str) -> None:
     u, p = (int(Decimal(x).scaleb(6)) for x in (units, price))
     assert q.consideration(u, p) == int(Decimal(expected).scaleb(2))
-    assert evaluated(q.consideration_expr(pl.col("u"), pl.col("p")), u=u, p=p) == q.consideration(u, p)
+    assert evaluated(q.consideration_expr(pl.col("u"), pl.col("p")), u=u, p=p) == q.consideration(
+        u, p
+    )
 
 
 def test_consideration_of_the_largest_units() -> None:
@@ -82,8 +118,16 @@ def test_stressed_cost(units: int, price: int, stress: int, expected: int) -> No
 
 @pytest.mark.parametrize(
     ("value", "quantum", "expected"),
-    [(1_999_999, 100, 1_999_900), (-1_999_999, 100, -1_999_900), (99, 100, 0), (-99, 100, 0),
-     (100, 100, 100), (-100, 100, -100), (7, 1, 7), (0, 10**6, 0)],
+    [
+        (1_999_999, 100, 1_999_900),
+        (-1_999_999, 100, -1_999_900),
+        (99, 100, 0),
+        (-99, 100, 0),
+        (100, 100, 100),
+        (-100, 100, -100),
+        (7, 1, 7),
+        (0, 10**6, 0),
+    ],
 )
 def test_truncate_goes_towards_zero(value: int, quantum: int, expected: int) -> None:
     assert q.truncate(value, quantum) == expected
@@ -129,7 +173,8 @@ def test_minor_units_and_back() -> None:
     minor = frame.select(q.minor("x"))
     assert minor["x"].to_list() == [-12_345_600, None]
     assert minor.select(q.as_decimal(pl.col("x"), q.UNITS))["x"].to_list() == [
-        Decimal("-12.345600"), None,
+        Decimal("-12.345600"),
+        None,
     ]
     assert evaluated(q.cash_to_quantity("p"), p=-1234) == -12_340_000
 

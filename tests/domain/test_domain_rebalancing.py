@@ -11,20 +11,35 @@ from domain_frames import CASH, CURRENCY, QUANTITY, RATIO, UNITS, P, T, frame, o
 from acme.domain import rebalancing
 
 ASSET = {
-    "book": pl.String, "asset_id": pl.String, "unit_decimals": pl.Int32, "price": UNITS,
-    "last_price": UNITS, "stress": RATIO, "settlement_date": pl.Date, "suspended": pl.Boolean,
+    "book": pl.String,
+    "asset_id": pl.String,
+    "unit_decimals": pl.Int32,
+    "price": UNITS,
+    "last_price": UNITS,
+    "stress": RATIO,
+    "settlement_date": pl.Date,
+    "suspended": pl.Boolean,
 }
 WEIGHT = {"risk_profile_id": pl.String, "asset_id": pl.String, "weight": RATIO}
 PARAMETER = {
-    "risk_profile_id": pl.String, "drift_band": RATIO, "cash_band": RATIO, "min_trade": CASH,
+    "risk_profile_id": pl.String,
+    "drift_band": RATIO,
+    "cash_band": RATIO,
+    "min_trade": CASH,
     "schedule": pl.String,
 }
 BALANCE = {
-    "book": pl.String, "pot_id": pl.String, "state": pl.String, "asset_id": pl.String,
+    "book": pl.String,
+    "pot_id": pl.String,
+    "state": pl.String,
+    "asset_id": pl.String,
     "quantity": QUANTITY,
 }
 POT = {
-    "book": pl.String, "pot_id": pl.String, "risk_profile_id": pl.String, "status": pl.String,
+    "book": pl.String,
+    "pot_id": pl.String,
+    "risk_profile_id": pl.String,
+    "status": pl.String,
     "reprofiled": pl.Boolean,
 }
 THURSDAY, FRIDAY, MONDAY = date(2026, 3, 12), date(2026, 3, 13), date(2026, 3, 16)
@@ -49,28 +64,64 @@ class Case:
     assets: dict[str, dict] = field(default_factory=dict)
 
     def run(self) -> rebalancing.Result:
-        base = {"book": "live", "unit_decimals": 4, "stress": "0.1", "settlement_date": FRIDAY,
-                "suspended": False}
+        base = {
+            "book": "live",
+            "unit_decimals": 4,
+            "stress": "0.1",
+            "settlement_date": FRIDAY,
+            "suspended": False,
+        }
         prices = {"A": "2", "B": "5", "C": "10"}
         assets = [
             base | {"asset_id": a, "price": p, "last_price": p} | self.assets.get(a, {})
             for a, p in prices.items()
         ]
-        held = [(CURRENCY, "settled", self.cash), *((a, "settled", u) for a, u in self.units.items())]
+        held = [
+            (CURRENCY, "settled", self.cash),
+            *((a, "settled", u) for a, u in self.units.items()),
+        ]
         return rebalancing.rebalance(
-            frame(POT, [{"book": "live", "pot_id": "P1", "risk_profile_id": "R", "status": self.status,
-                         "reprofiled": self.reprofiled}]),
-            frame(BALANCE, [
-                {"book": "live", "pot_id": "P1", "asset_id": a, "state": s, "quantity": n}
-                for a, s, n in held + self.more if Decimal(n)
-            ]),
+            frame(
+                POT,
+                [
+                    {
+                        "book": "live",
+                        "pot_id": "P1",
+                        "risk_profile_id": "R",
+                        "status": self.status,
+                        "reprofiled": self.reprofiled,
+                    }
+                ],
+            ),
+            frame(
+                BALANCE,
+                [
+                    {"book": "live", "pot_id": "P1", "asset_id": a, "state": s, "quantity": n}
+                    for a, s, n in held + self.more
+                    if Decimal(n)
+                ],
+            ),
             orders(*[{"order_id": f"o{n}"} | o for n, o in enumerate(self.orders)]),
             rebalancing.Profiles(
-                frame(WEIGHT, [{"risk_profile_id": "R", "asset_id": a, "weight": w}
-                               for a, w in self.weights.items()]),
-                frame(PARAMETER, [{"risk_profile_id": "R", "drift_band": self.drift_band,
-                                   "cash_band": self.cash_band, "min_trade": self.min_trade,
-                                   "schedule": self.schedule}]),
+                frame(
+                    WEIGHT,
+                    [
+                        {"risk_profile_id": "R", "asset_id": a, "weight": w}
+                        for a, w in self.weights.items()
+                    ],
+                ),
+                frame(
+                    PARAMETER,
+                    [
+                        {
+                            "risk_profile_id": "R",
+                            "drift_band": self.drift_band,
+                            "cash_band": self.cash_band,
+                            "min_trade": self.min_trade,
+                            "schedule": self.schedule,
+                        }
+                    ],
+                ),
             ),
             rebalancing.Market(frame(ASSET, assets), CURRENCY, T, P),
         )
@@ -117,8 +168,13 @@ def test_an_asset_of_the_profile_that_is_not_held_drifts_by_its_weight() -> None
     # B has weight 0.05 and is not held: off by exactly the band of 0.05; then by more.
     on_edge = Case("100", {"A": "450"}, weights={"A": "0.85", "B": "0.05", "CASH": "0.1"})
     assert on_edge.outcomes()[""] == "not_due"
-    beyond = Case("100", {"A": "450"}, drift_band="0.04999999", cash_band="1",
-                  weights={"A": "0.85", "B": "0.05", "CASH": "0.1"})
+    beyond = Case(
+        "100",
+        {"A": "450"},
+        drift_band="0.04999999",
+        cash_band="1",
+        weights={"A": "0.85", "B": "0.05", "CASH": "0.1"},
+    )
     assert beyond.outcomes()[""] == "due"
 
 
@@ -167,8 +223,17 @@ def test_an_unpriced_asset_skips_the_pot_where_it_is_held_or_targeted() -> None:
     zero = {"A": "0.6", "B": "0.3", "C": "0", "CASH": "0.1"}
     assert Case("1000", weights=zero, assets={"C": unpriced}).outcomes()[""] == "due"
     # Held in flight alone, or still to be bought.
-    assert Case("1000", more=[("C", "in_flight", "1")], assets={"C": unpriced}).outcomes() == {"": "no_price"}
-    buy = {"kind": "buy", "side": "B", "quantity_type": "A", "amount": "5", "asset_id": "C", "reserved": "5"}
+    assert Case("1000", more=[("C", "in_flight", "1")], assets={"C": unpriced}).outcomes() == {
+        "": "no_price"
+    }
+    buy = {
+        "kind": "buy",
+        "side": "B",
+        "quantity_type": "A",
+        "amount": "5",
+        "asset_id": "C",
+        "reserved": "5",
+    }
     assert Case("1000", orders=[buy], assets={"C": unpriced}).outcomes() == {"": "no_price"}
 
 
@@ -182,10 +247,22 @@ def test_min_trade_is_tested_on_the_worth_at_its_edge() -> None:
 def test_sells_ignore_the_minimum_while_cash_is_below_zero() -> None:
     # A withdrawal of 110 against 100 of cash: c = -10, V = 890.
     # A: 534/2 = 267, sell 33 (66.00). B: 267/5 = 53.4, sell 6.6 (33.00).
-    withdrawal = {"kind": "withdrawal", "asset_id": None, "amount": "110", "state": "accepted",
-                  "reserved": "100"}
-    case = Case("0", {"A": "300", "B": "60"}, more=[(CURRENCY, "reserved", "100")],
-                orders=[withdrawal], min_trade="500", drift_band="1", cash_band="1")
+    withdrawal = {
+        "kind": "withdrawal",
+        "asset_id": None,
+        "amount": "110",
+        "state": "accepted",
+        "reserved": "100",
+    }
+    case = Case(
+        "0",
+        {"A": "300", "B": "60"},
+        more=[(CURRENCY, "reserved", "100")],
+        orders=[withdrawal],
+        min_trade="500",
+        drift_band="1",
+        cash_band="1",
+    )
     assert case.trades() == {"A": "-33", "B": "-6.6"}
 
 
@@ -198,8 +275,12 @@ def test_cash_below_zero_makes_a_pot_due_inside_its_bands() -> None:
 
 def test_buys_keep_the_minimum_while_cash_is_below_zero() -> None:
     # c = -10 of V = 890: A at 300 of 267; B at 60 of 59.3333 -> hold less A, buy B of worth 7.
-    case = Case("-10", {"A": "300", "B": "60"}, weights={"A": "0.5", "B": "0.345", "CASH": "0.155"},
-                min_trade="8")
+    case = Case(
+        "-10",
+        {"A": "300", "B": "60"},
+        weights={"A": "0.5", "B": "0.345", "CASH": "0.155"},
+        min_trade="8",
+    )
     # B: 0.345 x 890 = 307.05 / 5 = 61.41, so 1.41 worth 7.05 is below 8. A: 445/2 = 222.5.
     assert case.outcomes() == {"": "due", "A": "trade", "B": "below_min_trade"}
     assert case.trades() == {"A": "-77.5"}
@@ -221,7 +302,10 @@ SELL_A = {"kind": "sell", "side": "S", "quantity_type": "U", "units": "10", "res
         (SELL_A | {"source": "rebalancing"}, "trade"),
         (SELL_A | {"asset_id": "B"}, "trade"),
         (SELL_A | {"state": "unknown"}, "opposite_order"),
-        ({"kind": "buy", "side": "B", "quantity_type": "A", "amount": "5", "reserved": "5"}, "trade"),
+        (
+            {"kind": "buy", "side": "B", "quantity_type": "A", "amount": "5", "reserved": "5"},
+            "trade",
+        ),
     ],
 )
 def test_no_buy_against_a_third_party_s_sale(order: dict, outcome: str) -> None:
@@ -247,14 +331,32 @@ def test_a_booked_order_opposes_nothing() -> None:
 def test_a_sale_is_cut_to_available_units() -> None:
     # 500 A, of which 480 are reserved for a sale of ours that is already placed; u = 20.
     # Its proceeds count in c: V = 960 + 40 = 1000, so A should be bought, not sold.
-    case = Case("0", {"A": "20"}, more=[("A", "reserved", "480")],
-                orders=[SELL_A | {"source": "rebalancing", "units": "480", "reserved": "480"}])
-    assert case.run().decisions.filter(pl.col("asset_id") == "A")["delta_units"].to_list() == [Decimal(280)]
+    case = Case(
+        "0",
+        {"A": "20"},
+        more=[("A", "reserved", "480")],
+        orders=[SELL_A | {"source": "rebalancing", "units": "480", "reserved": "480"}],
+    )
+    assert case.run().decisions.filter(pl.col("asset_id") == "A")["delta_units"].to_list() == [
+        Decimal(280)
+    ]
     # In flight from a buy, not settled: 400 counted, 30 available. V = 800: 480/2 = 240, sell 160.
-    bought = {"source": "rebalancing", "kind": "buy", "side": "B", "quantity_type": "U",
-              "units": "370", "state": "executed", "consideration": "740", "settlement_date": FRIDAY}
-    case = Case("740", {"A": "30"}, orders=[bought],
-                more=[("A", "in_flight", "370"), (CURRENCY, "in_flight", "-740")])
+    bought = {
+        "source": "rebalancing",
+        "kind": "buy",
+        "side": "B",
+        "quantity_type": "U",
+        "units": "370",
+        "state": "executed",
+        "consideration": "740",
+        "settlement_date": FRIDAY,
+    }
+    case = Case(
+        "740",
+        {"A": "30"},
+        orders=[bought],
+        more=[("A", "in_flight", "370"), (CURRENCY, "in_flight", "-740")],
+    )
     assert case.trades()["A"] == "-30"
     case.units = {}
     case.more[0] = ("A", "in_flight", "400")
@@ -278,10 +380,19 @@ def test_buys_are_capped_by_what_one_bad_day_leaves() -> None:
 def test_a_need_equal_to_the_room_is_not_capped() -> None:
     # 50 A need 110.01. Settled 100 and 10.01 due from a booked sale: room 110.01, V = 110.01.
     # Weight 0.909008272 of V is 100.00 -> with 8 decimals 0.90900828: 100.0000009/2 = 50.0000.
-    sold = SELL_A | {"source": "rebalancing", "asset_id": "B", "units": "2", "reserved": "2",
-                     "state": "executed", "consideration": "10.01", "settlement_date": FRIDAY}
+    sold = SELL_A | {
+        "source": "rebalancing",
+        "asset_id": "B",
+        "units": "2",
+        "reserved": "2",
+        "state": "executed",
+        "consideration": "10.01",
+        "settlement_date": FRIDAY,
+    }
     flying = [("B", "reserved", "2"), ("B", "in_flight", "-2"), (CURRENCY, "in_flight", "10.01")]
-    case = Case("100", orders=[sold], more=flying, weights={"A": "0.90900828", "CASH": "0.09099172"})
+    case = Case(
+        "100", orders=[sold], more=flying, weights={"A": "0.90900828", "CASH": "0.09099172"}
+    )
     assert case.trades() == {"A": "50"}
     # A day late, or promised for P and overdue, it does not count: 50 x 100/110.01.
     for settles in (MONDAY, P):
@@ -296,7 +407,8 @@ def test_several_buys_are_cut_alike() -> None:
     # V = 1000 cash, A 0.7 and B 0.3: 350 and 60 units; need 770.01 + 330.01 = 1100.02; room 1000.
     # 350 x 1000/1100.02 = 318.17603..., 60 x 1000/1100.02 = 54.54446...
     assert Case("1000", weights={"A": "0.7", "B": "0.3", "CASH": "0"}).trades() == {
-        "A": "318.176", "B": "54.5444",
+        "A": "318.176",
+        "B": "54.5444",
     }
 
 
@@ -323,8 +435,12 @@ def test_this_run_s_sells_count_less_their_stress() -> None:
 
 def test_the_earliest_settlement_of_the_buys_counts_for_all() -> None:
     # C settles on Thursday, A on Friday. The sale of B, on Friday, is too late for both.
-    case = Case("0", {"B": "200"}, weights={"A": "0.5", "C": "0.5", "CASH": "0"},
-                assets={"C": {"settlement_date": THURSDAY}})
+    case = Case(
+        "0",
+        {"B": "200"},
+        weights={"A": "0.5", "C": "0.5", "CASH": "0"},
+        assets={"C": {"settlement_date": THURSDAY}},
+    )
     assert case.trades() == {"B": "-200"}
     # A suspended C is no buy, so Friday counts: A 250 need 550.01 of 900.
     case.assets["C"]["suspended"] = True
@@ -334,9 +450,16 @@ def test_the_earliest_settlement_of_the_buys_counts_for_all() -> None:
 def test_third_party_sells_of_the_run_count_and_switch_sales_do_not() -> None:
     # 100 B reserved for a third party's sale of T: 500 x 0.9 = 450 of room; V = 500 in c.
     # A: 250 units need 550.01; 250 x 450/550.01 = 204.54173...
-    sale = SELL_A | {"asset_id": "B", "units": "100", "reserved": "100", "state": "accepted",
-                     "dealing_date": T}
-    case = Case("0", orders=[sale], more=[("B", "reserved", "100")], weights={"A": "1", "CASH": "0"})
+    sale = SELL_A | {
+        "asset_id": "B",
+        "units": "100",
+        "reserved": "100",
+        "state": "accepted",
+        "dealing_date": T,
+    }
+    case = Case(
+        "0", orders=[sale], more=[("B", "reserved", "100")], weights={"A": "1", "CASH": "0"}
+    )
     assert case.trades() == {"A": "204.5417"}
     # Placed on an earlier date its price is unknown and its cash not counted.
     case.orders = [sale | {"state": "placed", "dealing_date": P}]
@@ -347,8 +470,14 @@ def test_third_party_sells_of_the_run_count_and_switch_sales_do_not() -> None:
 
 
 def unit_buy(units: str, **more: str) -> dict:
-    return {"source": "rebalancing", "kind": "buy", "side": "B", "quantity_type": "U",
-            "units": units, "asset_id": "B"} | more
+    return {
+        "source": "rebalancing",
+        "kind": "buy",
+        "side": "B",
+        "quantity_type": "U",
+        "units": units,
+        "asset_id": "B",
+    } | more
 
 
 def test_what_is_promised_leaves_the_room() -> None:
@@ -356,7 +485,9 @@ def test_what_is_promised_leaves_the_room() -> None:
     into_a = {"weights": {"A": "1", "CASH": "0"}, "drift_band": "0", "cash_band": "0"}
 
     def room_left(order: dict, *more: tuple[str, str, str], **assets: dict) -> str | None:
-        return Case("1000", orders=[order], more=list(more), assets=assets, **into_a).trades().get("A")
+        return (
+            Case("1000", orders=[order], more=list(more), assets=assets, **into_a).trades().get("A")
+        )
 
     # A placed buy of 20 B: stressed 110.01, so room 889.99. V = 1000: 500 A need 1100.01.
     # 500 x 889.99/1100.01 = 404.53723...
@@ -366,8 +497,16 @@ def test_what_is_promised_leaves_the_room() -> None:
     booked = unit_buy("20", state="executed", consideration="90")
     assert room_left(booked, ("B", "in_flight", "20"), (CURRENCY, "in_flight", "-90")) == "413.6326"
     # A waiting switch buy of 100 that reserves nothing: room 900, V = 1000 (20 B counted).
-    waiting = {"source": "switch", "kind": "buy", "side": "B", "quantity_type": "A", "amount": "100",
-               "asset_id": "B", "state": "received", "settlement_date": FRIDAY}
+    waiting = {
+        "source": "switch",
+        "kind": "buy",
+        "side": "B",
+        "quantity_type": "A",
+        "amount": "100",
+        "asset_id": "B",
+        "state": "received",
+        "settlement_date": FRIDAY,
+    }
     assert room_left(waiting) == "409.0871"
     # Made and reserved it takes nothing more from what is settled; V = 1100: 550 A need 1210.01.
     # 550 x 1000/1210.01 = 454.54169...
@@ -375,8 +514,13 @@ def test_what_is_promised_leaves_the_room() -> None:
     assert room_left(made, (CURRENCY, "reserved", "100")) == "454.5416"
     # A withdrawal of 300 with 100 reserved: room 1000 - 200; V = 1100 - 300 = 800: 400 need 880.01.
     # 400 x 800/880.01 = 363.63223...
-    withdrawal = {"kind": "withdrawal", "asset_id": None, "amount": "300", "reserved": "100",
-                  "state": "accepted"}
+    withdrawal = {
+        "kind": "withdrawal",
+        "asset_id": None,
+        "amount": "300",
+        "reserved": "100",
+        "state": "accepted",
+    }
     assert room_left(withdrawal, (CURRENCY, "reserved", "100")) == "363.6322"
 
 
@@ -401,8 +545,15 @@ def test_a_pot_without_value_sells_for_its_withdrawal_alone() -> None:
 
 def test_cash_in_flight_counts_in_c_and_not_in_the_room() -> None:
     # 1000 to come on Monday from a booked sale; A settles on Friday: nothing to pay with.
-    sold = SELL_A | {"source": "rebalancing", "asset_id": "B", "units": "200", "reserved": "200",
-                     "state": "executed", "consideration": "1000", "settlement_date": MONDAY}
+    sold = SELL_A | {
+        "source": "rebalancing",
+        "asset_id": "B",
+        "units": "200",
+        "reserved": "200",
+        "state": "executed",
+        "consideration": "1000",
+        "settlement_date": MONDAY,
+    }
     flying = [("B", "reserved", "200"), ("B", "in_flight", "-200"), (CURRENCY, "in_flight", "1000")]
     case = Case("0", orders=[sold], more=flying, weights={"A": "1", "CASH": "0"})
     assert case.outcomes() == {"": "due", "A": "no_room"}
@@ -414,18 +565,32 @@ def test_cash_in_flight_counts_in_c_and_not_in_the_room() -> None:
 def test_unbooked_amount_buys_and_switches_are_projected() -> None:
     # An amount buy of 100.00 of C at 3: cut to 33.3333 units worth 100.00 (99.9999); c less 100.
     # A switch of 10 B (50.00) to C: 16.6666 more. u = 49.9999 of C, all outside the profile.
-    buy = {"kind": "buy", "side": "B", "quantity_type": "A", "amount": "100", "reserved": "100",
-           "asset_id": "C"}
+    buy = {
+        "kind": "buy",
+        "side": "B",
+        "quantity_type": "A",
+        "amount": "100",
+        "reserved": "100",
+        "asset_id": "C",
+    }
     switch = SELL_A | {"kind": "switch", "asset_id": "B", "to_asset_id": "C"}
-    case = Case("0", {"B": "30"}, orders=[buy, switch],
-                more=[(CURRENCY, "reserved", "100"), ("B", "reserved", "10")], schedule="daily",
-                weights={"B": "1", "CASH": "0"}, assets={"C": {"price": "3"}})
+    case = Case(
+        "0",
+        {"B": "30"},
+        orders=[buy, switch],
+        more=[(CURRENCY, "reserved", "100"), ("B", "reserved", "10")],
+        schedule="daily",
+        weights={"B": "1", "CASH": "0"},
+        assets={"C": {"price": "3"}},
+    )
     decisions = case.run().decisions
     # V = 150 (30 B) + money(49.9999 x 3 = 149.9997) = 150.00; c = 0.
     assert decisions["value"].to_list()[0] == Decimal("300.00")
     # The sale of C is against the third party's buy; B has 10 units of a sale against it.
     assert dict(decisions.select("asset_id", "outcome").iter_rows()) == {
-        "": "due", "B": "opposite_order", "C": "opposite_order",
+        "": "due",
+        "B": "opposite_order",
+        "C": "opposite_order",
     }
     assert decisions["delta_units"].to_list() == [None, Decimal(30), Decimal("-49.9999")]
 
@@ -443,13 +608,45 @@ def test_the_rule_leaves_a_penny_within_stress() -> None:
     money(68.6445...) = 68.64. B: 6.9006 at 8.29 x 1.2 = 9.948 costs money(68.6471...) = 68.65.
     """
     case = Case(
-        "0", {"A": "18.0264", "C": "20000"}, weights={"B": "1", "CASH": "0"},
+        "0",
+        {"A": "18.0264", "C": "20000"},
+        weights={"B": "1", "CASH": "0"},
         assets={
-            "A": {"price": "4.76", "stress": "0.2"}, "B": {"price": "8.29", "stress": "0.2"},
+            "A": {"price": "4.76", "stress": "0.2"},
+            "B": {"price": "8.29", "stress": "0.2"},
             "C": {"price": "1", "settlement_date": MONDAY},
         },
     )
     assert case.trades() == {"A": "-18.0264", "B": "6.9006", "C": "-20000"}
+
+
+def test_the_rule_leaves_a_penny_among_several_buys() -> None:
+    """Each stressed cost holds a penny of its own, but the cap scales it down with the units.
+
+    126.16 settled and 9900 to come on Monday; stress 0.2. A 0.6105 x 8.61 x 1.2 = 6.307686, B
+    1.3856 x 12.14 x 1.2 = 20.1854208, C 8.2151 x 10.11 x 1.2 = 99.6655932: together 126.1587, but
+    rounded 6.31 + 20.19 + 99.67 = 126.17 (see test_domain_overdrafts).
+    """
+    sold = SELL_A | {
+        "source": "rebalancing",
+        "asset_id": "B",
+        "state": "executed",
+        "units": "5",
+        "reserved": "5",
+        "consideration": "9900",
+        "settlement_date": MONDAY,
+    }
+    flying = [("B", "reserved", "5"), ("B", "in_flight", "-5"), (CURRENCY, "in_flight", "9900")]
+    prices = {"A": "8.61", "B": "12.14", "C": "10.11"}
+    case = Case(
+        "126.16",
+        orders=[sold],
+        more=flying,
+        min_trade="0",
+        weights={"A": "0.05", "B": "0.16", "C": "0.79", "CASH": "0"},
+        assets={a: {"price": p, "last_price": p, "stress": "0.2"} for a, p in prices.items()},
+    )
+    assert case.trades() == {"A": "0.6105", "B": "1.3856", "C": "8.2151"}
 
 
 def test_trades_and_decisions_are_sorted() -> None:

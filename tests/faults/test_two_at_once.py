@@ -55,6 +55,7 @@ def test_a_date_started_twice_is_published_once(
     # The same date in this process, without Dagster, gives the same bytes.
     with copy_of(postgres_url, template_database) as copy:
         other = Scenario(tmp_path / "other", copy)
+        other.keep_keys_of(whole.home.root)
         prepare(other)
         other.run(D1)
         assert other.hashes(D1) == whole.hashes(D1)

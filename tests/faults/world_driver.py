@@ -1,7 +1,8 @@
 """Runs simulated dates through the platform; as a program it prints their content hashes.
 
-`python -m tests.faults.world_driver HOME URL LAST SHUFFLE` is for another process, with another
-number of threads, another folder and files whose rows are permuted.
+`python -m tests.faults.world_driver HOME URL LAST SHUFFLE KEYS` is for another process, with
+another number of threads, another folder and files whose rows are permuted; KEYS is the home whose
+salt it uses.
 """
 
 import json
@@ -13,7 +14,7 @@ from simulator.world import World
 from tests.scenarios.driver import Scenario
 
 FIRST, LAST = date(2020, 6, 18), date(2020, 6, 24)
-SEED, POTS = 7, 60
+SEED, POTS = 1, 60
 
 
 def world_of(scenario: Scenario, shuffle: int | None = None) -> World:
@@ -34,11 +35,12 @@ def play(scenario: Scenario, last: date, shuffle: int | None = None) -> list[dat
 
 
 def main() -> None:
-    """Print {date: {table: content hash}} as JSON, and the outbox's file hashes."""
-    home, url, last, shuffle = sys.argv[1:]
+    """Print {date: {table: hash}} as JSON, and the outbox's file hashes."""
+    home, url, last, shuffle, keys = sys.argv[1:]
     scenario = Scenario(Path(home), url)
+    scenario.keep_keys_of(Path(keys))
     dates = play(scenario, date.fromisoformat(last), int(shuffle))
-    told = {str(day): scenario.hashes(day) for day in dates}
+    told = {str(day): scenario.figures(day) for day in dates}
     told["outbox"] = {
         name: content.decode() for name, content in scenario.outbox().items() if "sha256" in name
     }

@@ -19,19 +19,39 @@ D2, D6, D8 = pl.Decimal(18, 2), pl.Decimal(18, 6), pl.Decimal(9, 8)
 QUANTITY = pl.Decimal(28, 6)
 
 ORDER_SCHEMA = {
-    "book": pl.String, "order_id": pl.String, "source": pl.String, "source_ref": pl.String,
-    "received_at": pl.Datetime("us", "UTC"), "dealing_date": pl.Date, "pot_id": pl.String,
-    "kind": pl.String, "asset_id": pl.String, "to_asset_id": pl.String,
-    "quantity_type": pl.String, "side": pl.String, "units": D6, "amount": D2,
-    "reserved": QUANTITY, "state": pl.String, "line_id": pl.String, "allocated_units": D6,
-    "consideration": D2, "settlement_date": pl.Date,
+    "book": pl.String,
+    "order_id": pl.String,
+    "source": pl.String,
+    "source_ref": pl.String,
+    "received_at": pl.Datetime("us", "UTC"),
+    "dealing_date": pl.Date,
+    "pot_id": pl.String,
+    "kind": pl.String,
+    "asset_id": pl.String,
+    "to_asset_id": pl.String,
+    "quantity_type": pl.String,
+    "side": pl.String,
+    "units": D6,
+    "amount": D2,
+    "reserved": QUANTITY,
+    "state": pl.String,
+    "line_id": pl.String,
+    "allocated_units": D6,
+    "consideration": D2,
+    "settlement_date": pl.Date,
 }
 BALANCE_SCHEMA = {
-    "book": pl.String, "pot_id": pl.String, "state": pl.String, "asset_id": pl.String,
+    "book": pl.String,
+    "pot_id": pl.String,
+    "state": pl.String,
+    "asset_id": pl.String,
     "quantity": QUANTITY,
 }
 POT_SCHEMA = {
-    "book": pl.String, "pot_id": pl.String, "risk_profile_id": pl.String, "status": pl.String,
+    "book": pl.String,
+    "pot_id": pl.String,
+    "risk_profile_id": pl.String,
+    "status": pl.String,
     "reprofiled": pl.Boolean,
 }
 
@@ -56,14 +76,28 @@ def decimal(value: Fraction | None) -> Decimal | None:
 
 def market_frame(assets: dict[str, RefAsset], books: tuple[str, ...] = ("live",)) -> pl.DataFrame:
     rows = [
-        (book, name, a.decimals, decimal(a.price), decimal(a.last), decimal(a.stress), a.settles,
-         a.suspended)
+        (
+            book,
+            name,
+            a.decimals,
+            decimal(a.price),
+            decimal(a.last),
+            decimal(a.stress),
+            a.settles,
+            a.suspended,
+        )
         for book in books
         for name, a in assets.items()
     ]
     schema = {
-        "book": pl.String, "asset_id": pl.String, "unit_decimals": pl.Int32, "price": D6,
-        "last_price": D6, "stress": D8, "settlement_date": pl.Date, "suspended": pl.Boolean,
+        "book": pl.String,
+        "asset_id": pl.String,
+        "unit_decimals": pl.Int32,
+        "price": D6,
+        "last_price": D6,
+        "stress": D8,
+        "settlement_date": pl.Date,
+        "suspended": pl.Boolean,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -91,7 +125,10 @@ def profile_frames(profiles: dict[str, RefProfile]) -> rebalancing.Profiles:
         pl.DataFrame(
             parameters,
             schema={
-                "risk_profile_id": pl.String, "drift_band": D8, "cash_band": D8, "min_trade": D2,
+                "risk_profile_id": pl.String,
+                "drift_band": D8,
+                "cash_band": D8,
+                "min_trade": D2,
                 "schedule": pl.String,
             },
             orient="row",
@@ -153,8 +190,11 @@ def order_frame(pots: dict[str, RefPot], book: str = "live") -> pl.DataFrame:
 
 def run(world: World) -> rebalancing.Result:
     return rebalancing.rebalance(
-        pot_frame(world.pots), balance_frame(world.pots), order_frame(world.pots),
-        profile_frames(world.profiles), market(world),
+        pot_frame(world.pots),
+        balance_frame(world.pots),
+        order_frame(world.pots),
+        profile_frames(world.profiles),
+        market(world),
     )
 
 
@@ -240,65 +280,112 @@ def _fly(pot: RefPot, asset_id: str, quantity: Fraction) -> None:
 @st.composite
 def order(draw: st.DrawFn, pot: RefPot, assets: dict[str, RefAsset], *, coarse: bool) -> dict:
     """Draw an order and put its reserve or its execution into the pot's balances."""
-    what = draw(st.sampled_from([
-        "buy", "sell", "switch", "unit_buy", "unit_sell", "switch_buy", "booked_buy",
-        "booked_amount_buy", "booked_sell", "booked_switch", "withdrawal",
-    ]))
+    what = draw(
+        st.sampled_from(
+            [
+                "buy",
+                "sell",
+                "switch",
+                "unit_buy",
+                "unit_sell",
+                "switch_buy",
+                "booked_buy",
+                "booked_amount_buy",
+                "booked_sell",
+                "booked_switch",
+                "withdrawal",
+            ]
+        )
+    )
     asset_id = draw(st.sampled_from(ASSETS))
     decimals = assets[asset_id].decimals
-    units = draw(st.integers(1, 60)) * POUND if coarse else draw(
-        st.integers(1, 60 * 10**decimals).map(lambda n: Fraction(n, 10**decimals))
+    units = (
+        draw(st.integers(1, 60)) * POUND
+        if coarse
+        else draw(st.integers(1, 60 * 10**decimals).map(lambda n: Fraction(n, 10**decimals)))
     )
-    amount = draw(st.integers(1, 30)) * 10 * POUND if coarse else draw(
-        st.integers(1, 50000).map(lambda n: Fraction(n, 100))
+    amount = (
+        draw(st.integers(1, 30)) * 10 * POUND
+        if coarse
+        else draw(st.integers(1, 50000).map(lambda n: Fraction(n, 100)))
     )
     settles = RUN_DATE + timedelta(draw(st.integers(-3, 3)))
     # What is still unbooked: taken in this run, or placed in an earlier one.
-    state, dealt = draw(st.sampled_from([
-        ("accepted", RUN_DATE), ("placed", AS_OF), ("unknown", AS_OF - timedelta(3)),
-    ]))
+    state, dealt = draw(
+        st.sampled_from(
+            [
+                ("accepted", RUN_DATE),
+                ("placed", AS_OF),
+                ("unknown", AS_OF - timedelta(3)),
+            ]
+        )
+    )
     base = {
-        "source": "employer", "kind": what, "asset": asset_id, "state": state, "dealt": dealt,
-        "reserved": Fraction(0), "settles": None,
+        "source": "employer",
+        "kind": what,
+        "asset": asset_id,
+        "state": state,
+        "dealt": dealt,
+        "reserved": Fraction(0),
+        "settles": None,
     }
-    booked = {"state": draw(st.sampled_from(["executed", "part_executed"])), "dealt": AS_OF,
-              "settles": settles, "executed": units, "consideration": amount}
+    booked = {
+        "state": draw(st.sampled_from(["executed", "part_executed"])),
+        "dealt": AS_OF,
+        "settles": settles,
+        "executed": units,
+        "consideration": amount,
+    }
+    other = draw(st.sampled_from([a for a in ASSETS if a != asset_id]))
+    if what.startswith("booked"):
+        return base | booked | _booked(pot, what, asset_id, other, units, amount)
     if what == "withdrawal":
-        reserved = draw(st.sampled_from([Fraction(0), amount / 2, amount - Fraction(1, 100)]))
-        reserved = Fraction(int(reserved * 100), 100)
+        part = draw(st.sampled_from([Fraction(0), amount / 2, amount - Fraction(1, 100)]))
+        reserved = Fraction(int(part * 100), 100)
         _reserve(pot, CURRENCY, reserved)
         return base | {"asset": None, "state": "accepted", "amount": amount, "reserved": reserved}
+    if what == "switch_buy":
+        waiting, unreserved = draw(st.booleans()), draw(st.booleans())
+        reserved = Fraction(0) if waiting or unreserved else amount
+        _reserve(pot, CURRENCY, reserved)
+        made = {"source": "switch", "kind": "buy", "amount": amount, "reserved": reserved}
+        return base | made | ({"state": "received"} if waiting else {})
+    return base | _unbooked(pot, what, asset_id, other, units, amount)
+
+
+def _unbooked(
+    pot: RefPot, what: str, asset_id: str, other: str, units: Fraction, amount: Fraction
+) -> dict:
+    if what == "unit_buy":
+        return {"source": "rebalancing", "kind": "buy", "units": units}
     if what == "buy":
         _reserve(pot, CURRENCY, amount)
-        return base | {"amount": amount, "reserved": amount}
-    if what in {"sell", "unit_sell", "switch"}:
-        _reserve(pot, asset_id, units)
-        source = "rebalancing" if what == "unit_sell" else "employer"
-        kind = "switch" if what == "switch" else "sell"
-        to = draw(st.sampled_from([a for a in ASSETS if a != asset_id]))
-        return base | {"source": source, "kind": kind, "units": units, "reserved": units,
-                       "to": to if what == "switch" else None}
-    if what == "unit_buy":
-        return base | {"source": "rebalancing", "kind": "buy", "units": units}
-    if what == "switch_buy":
-        waiting = draw(st.booleans())
-        reserved = Fraction(0) if waiting or draw(st.booleans()) else amount
-        _reserve(pot, CURRENCY, reserved)
-        return base | {"source": "switch", "kind": "buy", "amount": amount, "reserved": reserved,
-                       "state": "received" if waiting else state}
+        return {"amount": amount, "reserved": amount}
+    _reserve(pot, asset_id, units)
+    return {
+        "source": "rebalancing" if what == "unit_sell" else "employer",
+        "kind": "switch" if what == "switch" else "sell",
+        "units": units,
+        "reserved": units,
+        "to": other if what == "switch" else None,
+    }
+
+
+def _booked(
+    pot: RefPot, what: str, asset_id: str, other: str, units: Fraction, amount: Fraction
+) -> dict:
     sign = 1 if "buy" in what else -1
     _fly(pot, asset_id, sign * units)
     _fly(pot, CURRENCY, -sign * amount)
     if what == "booked_buy":
-        return base | booked | {"source": "rebalancing", "kind": "buy", "units": units}
+        return {"source": "rebalancing", "kind": "buy", "units": units}
     if what == "booked_amount_buy":
         _reserve(pot, CURRENCY, amount)
-        return base | booked | {"kind": "buy", "amount": amount, "reserved": amount}
+        return {"kind": "buy", "amount": amount, "reserved": amount}
     _reserve(pot, asset_id, units)
     kind = "switch" if what == "booked_switch" else "sell"
-    to = draw(st.sampled_from([a for a in ASSETS if a != asset_id]))
-    return base | booked | {"kind": kind, "units": units, "reserved": units,
-                            "to": to if kind == "switch" else None}
+    to = other if kind == "switch" else None
+    return {"kind": kind, "units": units, "reserved": units, "to": to}
 
 
 @st.composite
@@ -342,8 +429,12 @@ def pot(draw: st.DrawFn, world: World, *, coarse: bool, orders_max: int = 4) -> 
     made.cash["settled"] = cash
     for asset_id in draw(st.lists(st.sampled_from(ASSETS), unique=True, max_size=4)):
         decimals = world.assets[asset_id].decimals
-        held = draw(st.integers(1, 20)) * 10 * POUND if coarse else draw(
-            st.integers(1, 500 * 10**decimals).map(lambda n, d=decimals: Fraction(n, 10**d))
+        held = (
+            draw(st.integers(1, 20)) * 10 * POUND
+            if coarse
+            else draw(
+                st.integers(1, 500 * 10**decimals).map(lambda n, d=decimals: Fraction(n, 10**d))
+            )
         )
         made.units[asset_id] = {"settled": held}
     count = draw(st.integers(0, orders_max))

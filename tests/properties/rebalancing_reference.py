@@ -1,4 +1,4 @@
-"""A second re-balancing, of one pot at a time, in fractions and dictionaries, from `rules §5` alone.
+"""A second re-balancing, one pot at a time, in fractions and dictionaries, from `rules §5` alone.
 
 It shares no code with the product. Money and units are `Fraction`; a pot is what a person would
 write down: balances by state, orders as dictionaries.
@@ -126,8 +126,12 @@ def projected(pot: RefPot, assets: dict[str, RefAsset]) -> tuple[dict[str, Fract
 
 
 def is_due(
-    pot: RefPot, profile: RefProfile, assets: dict[str, RefAsset],
-    u: dict[str, Fraction], c: Fraction, value: Fraction,
+    pot: RefPot,
+    profile: RefProfile,
+    assets: dict[str, RefAsset],
+    u: dict[str, Fraction],
+    c: Fraction,
+    value: Fraction,
 ) -> bool:
     off_target = any(
         abs(u.get(a, 0) * (assets[a].price or 0) - profile.weights.get(a, 0) * value)
@@ -180,8 +184,11 @@ def early_cash(pot: RefPot, assets: dict[str, RefAsset], first: date, as_of: dat
 
 
 def rebalance(
-    pot: RefPot, profiles: dict[str, RefProfile], assets: dict[str, RefAsset],
-    run_date: date, as_of: date,
+    pot: RefPot,
+    profiles: dict[str, RefProfile],
+    assets: dict[str, RefAsset],
+    run_date: date,
+    as_of: date,
 ) -> tuple[str, dict[str, Fraction]]:
     """Return what becomes of the pot, and its trades: signed units by asset."""
     profile = profiles[pot.profile]
@@ -201,8 +208,14 @@ def rebalance(
 
 
 def _trades(
-    pot: RefPot, profile: RefProfile, assets: dict[str, RefAsset], u: dict[str, Fraction],
-    c: Fraction, value: Fraction, run_date: date, as_of: date,
+    pot: RefPot,
+    profile: RefProfile,
+    assets: dict[str, RefAsset],
+    u: dict[str, Fraction],
+    c: Fraction,
+    value: Fraction,
+    run_date: date,
+    as_of: date,
 ) -> dict[str, Fraction]:
     sells: dict[str, Fraction] = {}
     buys: dict[str, Fraction] = {}
@@ -228,8 +241,13 @@ def _trades(
 
 
 def _capped(
-    pot: RefPot, profile: RefProfile, assets: dict[str, RefAsset], sells: dict[str, Fraction],
-    buys: dict[str, Fraction], run_date: date, as_of: date,
+    pot: RefPot,
+    profile: RefProfile,
+    assets: dict[str, RefAsset],
+    sells: dict[str, Fraction],
+    buys: dict[str, Fraction],
+    run_date: date,
+    as_of: date,
 ) -> dict[str, Fraction]:
     if not buys:
         return {}
@@ -246,8 +264,9 @@ def _capped(
     need = sum(stressed_cost(n, assets[a].price, assets[a].stress) for a, n in buys.items())
     if need <= room:
         return buys
-    capped = {a: cut(n * max(room, Fraction(0)) / need, assets[a].decimals) for a, n in buys.items()}
+    capped = {
+        a: cut(n * max(room, Fraction(0)) / need, assets[a].decimals) for a, n in buys.items()
+    }
     return {
-        a: n for a, n in capped.items()
-        if n > 0 and money(n * assets[a].price) >= profile.min_trade
+        a: n for a, n in capped.items() if n > 0 and money(n * assets[a].price) >= profile.min_trade
     }

@@ -2,7 +2,7 @@
 
 import random
 from copy import deepcopy
-from datetime import date, timedelta
+from datetime import date
 from fractions import Fraction
 
 import polars as pl
@@ -23,7 +23,7 @@ from random_pots import (
     trades_of,
     worlds,
 )
-from rebalancing_reference import RefPot, money, rebalance, stressed_cost, withdrawals
+from rebalancing_reference import RefAsset, RefPot, money, rebalance, stressed_cost, withdrawals
 
 from acme.domain import rebalancing
 
@@ -77,13 +77,17 @@ def test_books_do_not_depend_on_each_other(world: World) -> None:
         pl.concat([order_frame(world.pots), order_frame(world.pots, "canary")]),
         profile_frames(world.profiles),
         rebalancing.Market(
-            pl.concat([
-                market(world).assets,
-                market(world).assets.with_columns(
-                    pl.lit("canary").alias("book"), pl.lit(value=True).alias("suspended")
-                ),
-            ]),
-            CURRENCY, RUN_DATE, AS_OF,
+            pl.concat(
+                [
+                    market(world).assets,
+                    market(world).assets.with_columns(
+                        pl.lit("canary").alias("book"), pl.lit(value=True).alias("suspended")
+                    ),
+                ]
+            ),
+            CURRENCY,
+            RUN_DATE,
+            AS_OF,
         ),
     )
     assert both.trades.filter(pl.col("book") == "canary").is_empty()
@@ -96,8 +100,15 @@ def with_trades(pot: RefPot, trades: dict[str, Fraction]) -> RefPot:
     after = deepcopy(pot)
     after.reprofiled = False
     for asset_id, units in trades.items():
-        order = {"source": "rebalancing", "asset": asset_id, "state": "accepted",
-                 "dealt": RUN_DATE, "settles": None, "units": abs(units), "reserved": Fraction(0)}
+        order = {
+            "source": "rebalancing",
+            "asset": asset_id,
+            "state": "accepted",
+            "dealt": RUN_DATE,
+            "settles": None,
+            "units": abs(units),
+            "reserved": Fraction(0),
+        }
         if units < 0:
             states = after.units[asset_id]
             states["settled"] += units
@@ -136,6 +147,23 @@ def test_running_again_at_the_same_prices_proposes_only_what_was_cut(world: Worl
             assert abs(units) * asset.price <= slack, (name, asset_id, units)
 
 
+def cash_of(order: dict, asset: RefAsset | None, moved: dict) -> tuple[date, Fraction]:
+    """Return when and by how much an order of before changes settled cash, at worst."""
+    if order["kind"] == "withdrawal":
+        return RUN_DATE, order["reserved"] - order["amount"]
+    booked = order["state"] in {"executed", "part_executed"}
+    if order["kind"] == "buy":
+        if order["reserved"]:
+            return RUN_DATE, Fraction(0)
+        cost = order["consideration"] if booked else order.get("amount")
+        return RUN_DATE, -(cost or stressed_cost(order["units"], asset.last, asset.stress))
+    if booked and order["settles"] > AS_OF:
+        return order["settles"], order["consideration"]
+    if order["kind"] == "sell" and order["state"] == "accepted":
+        return asset.settles, money(order["units"] * moved[order["asset"]])
+    return RUN_DATE, Fraction(0)
+
+
 def worst_cash(world: World, pot: RefPot, trades: dict[str, Fraction], moved: dict) -> dict:
     """Return the pot's settled cash after each date, at the moved prices, if sales come in time.
 
@@ -149,21 +177,7 @@ def worst_cash(world: World, pot: RefPot, trades: dict[str, Fraction], moved: di
         flows[day] = flows.get(day, Fraction(0)) + amount
 
     for o in pot.orders:
-        asset = world.assets.get(o["asset"])
-        if o["kind"] == "withdrawal":
-            flow(RUN_DATE, o["reserved"] - o["amount"])
-        elif o["state"] in {"executed", "part_executed"}:
-            if o["kind"] != "buy" and o["settles"] > AS_OF:
-                flow(o["settles"], o["consideration"])
-            elif o["kind"] == "buy" and not o["reserved"]:
-                flow(RUN_DATE, -o["consideration"])
-        elif o["kind"] == "buy" and not o["reserved"]:
-            cost = o["amount"] if o.get("amount") else stressed_cost(
-                o["units"], asset.last, asset.stress
-            )
-            flow(RUN_DATE, -cost)
-        elif o["kind"] == "sell" and o["state"] == "accepted":
-            flow(asset.settles, money(o["units"] * moved[o["asset"]]))
+        flow(*cash_of(o, world.assets.get(o["asset"]), moved))
     for asset_id, units in trades.items():
         flow(world.assets[asset_id].settles, -money(units * moved[asset_id]))
     total, path = Fraction(0), {}
@@ -180,7 +194,7 @@ def test_no_price_move_within_stress_overdraws_a_pot_that_bought(
     """`rules §5.4`: from the first settlement of a buy on, settled cash stays above zero.
 
     Every consideration is rounded to the penny on its own, so the promise holds to half a penny
-    for each trade (see `test_a_penny` in tests/domain/test_rebalancing.py).
+    for each trade (`test_the_rule_leaves_a_penny…` in tests/domain/test_domain_rebalancing.py).
     """
     trades = trades_of(run(world))
     corner = st.sampled_from([-1, Fraction(-1, 3), 0, 1])
@@ -196,7 +210,7 @@ def test_no_price_move_within_stress_overdraws_a_pot_that_bought(
         first = min(world.assets[a].settles for a in buys)
         slack = Fraction(len(mine) + len(pot.orders), 100)
         for day, cash in worst_cash(world, pot, mine, moved).items():
-            if day >= first - timedelta(0):
+            if day >= first:
                 assert cash >= -slack, (name, day, cash)
 
 

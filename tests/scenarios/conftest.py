@@ -16,9 +16,7 @@ VARIABLES = ("ACME_HOME", "ACME_CLOCK", "ACME_POSTGRES_URL", "ACME_RUN_WAIT_SECO
 
 
 @pytest.fixture
-def scenario(
-    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Scenario]:
+def scenario(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     """Return an empty installation on a database of its own."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")

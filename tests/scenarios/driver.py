@@ -6,7 +6,9 @@ blocking check, `job` goes through the Dagster job. Files carry the times (event
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, time
@@ -48,6 +50,9 @@ PROFILES = {
     "HALF": {"EQ": "0.5", "CASH": "0.5"},
     "SELF": {"CASH": "1"},
 }
+# Tables of file hashes, and the columns by which others name a row's origin.
+ABOUT_FILES = ("core.landed_files", "core.run_inputs", "core.publications")
+ORIGIN = ("file_sha256", "row", "sequence")
 PRICES = {"EQ": "10", "BD": "20"}
 
 
@@ -112,7 +117,9 @@ class Sender:
         self, ref: str, instruction: str, day: date, units: str, consideration: str
     ) -> None:
         """Land one settlement."""
-        self.land("confirmations", f"{ref},{instruction},settled,{day},{units},,{consideration},{day},")
+        self.land(
+            "confirmations", f"{ref},{instruction},settled,{day},{units},,{consideration},{day},"
+        )
 
     def told(self, ref: str, instruction: str, event: str, day: date) -> None:
         """Land an event without quantities: rejected, cancelled, failed."""
@@ -200,7 +207,9 @@ class Scenario(Sender):
         )
         book = {pot: "canary" if pot in canary else "live" for pot in pots}
         self.land("pots", *[f"{p},M-{p},{f},{book[p]},2024-01-01" for p, f in pots.items()])
-        rows = [f"{as_of},{p},{a},{u}" for p, held in (opening or {}).items() for a, u in held.items()]
+        rows = [
+            f"{as_of},{p},{a},{u}" for p, held in (opening or {}).items() for a, u in held.items()
+        ]
         if rows:
             self.land("opening_positions", *rows)
         self.prices(as_of)
@@ -280,7 +289,9 @@ class Scenario(Sender):
         frame = self.frame("rebalancing_trades", day)
         return {
             (pot, asset): units if side == "B" else -units
-            for pot, asset, side, units in frame.select("pot_id", "asset_id", "side", "units").rows()
+            for pot, asset, side, units in frame.select(
+                "pot_id", "asset_id", "side", "units"
+            ).rows()
         }
 
     def outcomes(self, day: date, pot: str) -> dict[str, str]:
@@ -299,7 +310,29 @@ class Scenario(Sender):
         wanted = [c for c in contracts.all_tables() if c.schema_name in schemas]
         written = self.platform.lake.manifest(day)
         frames = self.platform.lake.read(day, [c.dataset for c in wanted if c.dataset in written])
-        return {c.dataset: content_hash(c, frames[c.dataset]) for c in wanted if c.dataset in frames}
+        return {
+            c.dataset: content_hash(c, frames[c.dataset]) for c in wanted if c.dataset in frames
+        }
+
+    def figures(self, day: date) -> dict[str, str]:
+        """Return a hash of every core table of a run without what names files and their rows.
+
+        Other row orders make other files, and so other hashes of files; every figure is the same.
+        """
+        told = {}
+        for dataset in self.hashes(day):
+            if dataset in ABOUT_FILES:
+                continue
+            hashed = {c.name for c in contracts.table(*dataset.split(".")).hashed_columns}
+            frame = self.frame(dataset, day)
+            kept = frame.select(c for c in frame.columns if c in hashed and c not in ORIGIN)
+            text = kept.sort(kept.columns).write_csv()
+            told[dataset] = hashlib.sha256(text.encode()).hexdigest()
+        return told
+
+    def keep_keys_of(self, other: Path) -> None:
+        """Take the salt and signing key of another home: seals depend on them."""
+        shutil.copytree(other / "keys", self.home.keys, dirs_exist_ok=True)
 
     def outbox(self) -> dict[str, bytes]:
         """Return every file that has left, by its path in the outbox."""

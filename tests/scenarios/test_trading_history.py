@@ -324,9 +324,7 @@ before(D1).order("oc1", D1, "oc1", "sell", asset="OC", units="2.0000")
 before(D2).executed("oc-1", sent(D1, "NORTH-OC-S-U"), D1, "3.0000", "10", "30.00")
 before(D2).order("oc2", D2, "oc1", "sell", asset="OC", units="1.0000")
 before(D3).executed("oc-2", sent(D1, "NORTH-OC-S-U"), D2, "2.0000", "10", "20.00")
-before(D3).land(
-    "confirmations", f"oc-3,{sent(D1, 'NORTH-OC-S-U')},cancelled,{D2},,,,,oc-1"
-)
+before(D3).land("confirmations", f"oc-3,{sent(D1, 'NORTH-OC-S-U')},cancelled,{D2},,,,,oc-1")
 
 
 def test_more_than_instructed_is_not_booked_and_suspends(played: Scenario) -> None:

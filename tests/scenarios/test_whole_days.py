@@ -105,7 +105,9 @@ def test_the_canary_book_stays_apart(scenario: Scenario) -> None:
         ("live", "custodian/NORTH"),
         ("canary", "custodian/CANARY"),
     }
-    chained = dict(scenario.frame("dealing_batches", D2).select("book", "previous_seal").iter_rows())
+    chained = dict(
+        scenario.frame("dealing_batches", D2).select("book", "previous_seal").iter_rows()
+    )
     assert chained == dict(batches.select("book", "seal").iter_rows())
 
 
@@ -147,4 +149,7 @@ def test_holidays_are_stepped_over(scenario: Scenario) -> None:
     # Settled in the first run whose P has reached Monday, dated Monday.
     settled = scenario.frame("ledger_journals", wednesday).filter(pl.col("kind") == "settlement")
     assert set(settled["effective_date"]) == {monday}
-    assert scenario.pot(wednesday, "A") == {("settled", "EQ"): d("50"), ("settled", "USD"): d("500")}
+    assert scenario.pot(wednesday, "A") == {
+        ("settled", "EQ"): d("50"),
+        ("settled", "USD"): d("500"),
+    }

@@ -21,12 +21,14 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     """Bring the reference data up to date; a later row of a key replaces an earlier one."""
     open_holds = inputs["previous.core.holds"]
     outputs: dict[str, pl.DataFrame] = {}
-    held: list[pl.DataFrame] = []
+    holidays = inputs["feed.holidays"]
+    key = ["calendar_id", "holiday"]
+    held = [holds.resolve("holidays", holidays, key, open_holds, day.run_date).holds]
     for feed, key in KEYS.items():
         resolved = holds.resolve(feed, inputs[f"feed.{feed}"], key, open_holds, day.run_date)
         held.append(resolved.holds)
         outputs[f"core.{feed}"] = _replace(inputs[f"previous.core.{feed}"], resolved.rows, key)
-    pots, quarantined_pots, pot_holds = _pots(day, inputs)
+    pots, quarantined_pots, pot_holds, accepted_pots = _pots(day, inputs)
     positions, quarantined, position_holds, accepted = _opening_positions(day, inputs)
     return outputs | {
         "stage.landed_pots": pots,
@@ -34,6 +36,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "stage.reference_holds": pl.concat([*held, pot_holds, position_holds]),
         "stage.reference_quarantine": pl.concat([quarantined_pots, quarantined]),
         "accepted.opening_positions": accepted,
+        "accepted.pots": accepted_pots,
     }
 
 
@@ -44,25 +47,16 @@ def _replace(known: pl.DataFrame, rows: pl.DataFrame, key: list[str]) -> pl.Data
 
 
 def _pots(day: Day, inputs: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, ...]:
-    """Add new pots; a known pot's profile changes by order alone, so another row is quarantined."""
+    """Add new pots; a known pot changes by order alone, so another row of it is quarantined."""
     known = inputs["previous.core.pots"].drop("run_date")
     resolved = holds.resolve(
         "pots", inputs["feed.pots"], ["pot_id"], inputs["previous.core.holds"], day.run_date
     )
-    rows = resolved.rows
-    fields = ["book", "member_ref", "opened_on"]
-    repeated = rows.join(known, on="pot_id", suffix="_known")
-    differs = pl.any_horizontal(pl.col(f) != pl.col(f"{f}_known") for f in fields)
-    quarantined = repeated.filter(differs).select(
-        pl.lit("pots").alias("feed"),
-        "key",
-        "file_sha256",
-        pl.col("row").cast(pl.Int64),
-        pl.lit("pot_exists").alias("rule"),
-        pl.lit("the pot is known with other values; those stand").alias("detail"),
+    new, quarantined = holds.split_known(
+        "pots", resolved.rows, inputs["accepted.pots"], "pot_exists"
     )
-    new = rows.join(known, on="pot_id", how="anti").with_columns(pl.lit("open").alias("status"))
-    return pl.concat([known, new.select(known.columns)]), quarantined, resolved.holds
+    opened = new.with_columns(pl.lit("open").alias("status")).select(known.columns)
+    return pl.concat([known, opened]), quarantined, resolved.holds, new.select(NO_EFFECT)
 
 
 def _opening_positions(day: Day, inputs: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, ...]:
