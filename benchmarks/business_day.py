@@ -29,7 +29,7 @@ from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Partition
 from acme.lakehouse.landing import sweep_inbox
 from acme.operations.platform import Platform, initialise
-from benchmarks.measuring import Cost, machine, measure, peak_mib
+from benchmarks.measuring import Cost, machine, measure, peak_mib, terminal
 from orchestration import runner
 from orchestration.archetypes import EXECUTORS
 from orchestration.registry import in_order
@@ -94,7 +94,7 @@ class InMemory(Run):
 def main(arguments: list[str] | None = None) -> None:
     """Make an installation, run days, print what they cost."""
     options = _options(arguments)
-    console = Console()
+    console = terminal()
     console.rule("Business day")
     console.print(machine())
     # Not a private folder: root's Postgres runs as a system user, who must be able to enter it.
@@ -202,7 +202,7 @@ def _sum(one: Cost, other: Cost) -> Cost:
 
 def _dates_table(days: list[Measured], options: argparse.Namespace) -> Table:
     table = Table(title=f"{options.pots:,} pots, {len(days)} dates")
-    table.add_column("date")
+    table.add_column("date", no_wrap=True)
     headings = ("landing s", "day s", "day CPU s", "alone s", "alone CPU s", "× wall", "× CPU")
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -224,8 +224,9 @@ def _dates_table(days: list[Measured], options: argparse.Namespace) -> Table:
 def _stages_table(days: list[Measured]) -> Table:
     later = days[1:] or days
     median_day = statistics.median(d.day.wall for d in later)
-    table = Table(title=f"by stage, median of {len(later)} dates" + (" after the first" * (len(days) > 1)))
-    table.add_column("stage")
+    which = "the dates after the first" if len(days) > 1 else "the date"
+    table = Table(title=f"by stage, median of {which}")
+    table.add_column("stage", no_wrap=True)
     for heading in ("day s", "share %", "alone s", "×"):
         table.add_column(heading, justify="right")
     for stage in (*STAGES, SECOND_ENGINE, AROUND):

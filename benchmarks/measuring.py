@@ -1,4 +1,4 @@
-"""How a benchmark measures and reports: wall and CPU time, peak memory, the machine. No workload."""
+"""How a benchmark measures: wall and CPU time, peak memory, the machine. No workload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from rich.console import Console
+
 MIB = 1024
+WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ def print_cost(cost: Cost) -> None:
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
     """Return the median of the ratios of each round's pair."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def terminal() -> Console:
+    """Return a console wide enough for the tables, also where output goes to a file."""
+    console = Console()
+    return console if console.width >= WIDTH else Console(width=WIDTH)
 
 
 def machine() -> str:

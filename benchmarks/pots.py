@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -50,7 +51,7 @@ def pot_name(number: int) -> str:
 def ranges(pots: int, parts: int) -> list[tuple[str, str]]:
     """Cut the pots into `parts` ranges: first id and the id after the last."""
     cuts = [pots * part // parts for part in range(parts + 1)]
-    return [(pot_name(a), pot_name(b)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [(pot_name(first), pot_name(after)) for first, after in pairwise(cuts)]
 
 
 def read(folder: Path, pots: tuple[str, str] | None = None) -> Inputs:
@@ -128,10 +129,14 @@ def _weights() -> pl.DataFrame:
         assets = [(profile + step) % 9 for step in range(5)]
         if profile in (SUSPENDED, UNPRICED):
             assets[-1] = profile
-        rows += [(_profile(profile), f"FUND{a:02d}", w) for a, w in zip(assets, WEIGHTS, strict=True)]
+        rows += [
+            (_profile(profile), f"FUND{asset:02d}", weight)
+            for asset, weight in zip(assets, WEIGHTS, strict=True)
+        ]
         rows.append((_profile(profile), "CASH", q.RATIO_SCALE - sum(WEIGHTS)))
     frame = pl.DataFrame(rows, schema=["risk_profile_id", "asset_id", "weight"], orient="row")
-    return frame.with_columns(q.as_decimal(pl.col("weight"), q.RATIO)).sort("risk_profile_id", "asset_id")
+    weight = q.as_decimal(pl.col("weight"), q.RATIO)
+    return frame.with_columns(weight).sort("risk_profile_id", "asset_id")
 
 
 def _parameters() -> pl.DataFrame:
@@ -177,24 +182,27 @@ def _holdings(members: pl.DataFrame, assets: pl.DataFrame, weights: pl.DataFrame
     """Return each pot's units of its profile's assets: near their targets, or drifted."""
     terms = weights.join(assets, on="asset_id").select(
         "risk_profile_id", "asset_id", q.minor("weight").alias("weight"),
-        q.minor("last_price").alias("price"), q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
+        q.minor("last_price").alias("price"),
+        q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
     )
     largest = pl.col("weight") == WEIGHTS[0]
     noise = (_draw(5, 20_001) + pl.col("price") % 977 - 10_000 - 488).cast(pl.Int128)
     drift = pl.when(pl.col("drifted") & largest).then(120_000).otherwise(0)
-    units = pl.col("weight") * pl.col("wealth") * 100 * (10**6 + noise + drift)
+    # Weight (8) × pence (2) over price (6) carries 4 decimals; 10² more make units at 6.
+    scaled = pl.col("weight") * pl.col("wealth") * 100 * (10**6 + noise + drift)
+    quantum = pl.col("quantum")
+    units = scaled // (pl.col("price") * 10**6 * quantum) * quantum
     return (
         members.join(terms, on="risk_profile_id")
-        .with_columns(
-            (units // (pl.col("price") * 10**6 * pl.col("quantum")) * pl.col("quantum")).alias("units")
-        )
+        .with_columns(units.alias("units"))
         .filter(pl.col("units") > 0)
     )
 
 
 def _settled(members: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     units = holdings.select(
-        "book", "pot_id", pl.lit("settled").alias("state"), "asset_id", pl.col("units").alias("quantity")
+        "book", "pot_id", pl.lit("settled").alias("state"), "asset_id",
+        pl.col("units").alias("quantity"),
     )
     pence = pl.col("wealth") * 2 // 100 + _draw(6, 5_000)
     cash = members.select(
@@ -253,7 +261,8 @@ def _special(members: pl.DataFrame, holdings: pl.DataFrame) -> dict[str, pl.Data
         _balance(bought, "in_flight", pl.col("asset_id"), pl.col("some")),
         _balance(bought, "in_flight", money, -1 * pence),
     ]
-    return {"orders": pl.concat(orders), "balances": pl.concat(balances).filter(pl.col("quantity") != 0)}
+    not_zero = pl.col("quantity") != 0
+    return {"orders": pl.concat(orders), "balances": pl.concat(balances).filter(not_zero)}
 
 
 def _balance(frame: pl.DataFrame, state: str, asset: pl.Expr, quantity: pl.Expr) -> pl.DataFrame:
@@ -286,6 +295,7 @@ def _orders(
 
     booked = state == "executed"
     zero = pl.lit(0, dtype=pl.Int128)
+    cost = pl.col(consideration) if consideration else zero
     given = {
         "order_id": pl.format("{}-{}", pl.lit(kind), "pot_id"),
         "source": pl.lit("administrator"),
@@ -299,7 +309,7 @@ def _orders(
         "amount": minor(amount, q.CASH),
         "reserved": q.as_decimal(zero if reserved is None else reserved, q.QUANTITY),
         "allocated_units": minor(units, q.UNITS) if booked else q.as_decimal(zero, q.UNITS),
-        "consideration": minor(consideration, q.CASH) if consideration else q.as_decimal(zero, q.CASH),
+        "consideration": q.as_decimal(cost, q.CASH),
         "settlement_date": pl.lit(date(2020, 6, 12) if booked else None),
     }
     absent = {n: pl.lit(None) for n in schema if n not in given and n not in frame.columns}

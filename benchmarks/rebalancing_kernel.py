@@ -21,13 +21,23 @@ from rich.progress import Progress
 from rich.table import Table
 
 from acme.domain import rebalancing
-from benchmarks import pots as scheme, reference
-from benchmarks.measuring import Cost, machine, measure, measure_apart, median_ratio, print_cost
+from benchmarks import pots as scheme
+from benchmarks import reference
+from benchmarks.measuring import (
+    Cost,
+    machine,
+    measure,
+    measure_apart,
+    median_ratio,
+    print_cost,
+    terminal,
+)
 
 MODULE = "benchmarks.rebalancing_kernel"
-LIMIT, KERNEL = "read and write only", "read, re-balance, write"
+LIMIT, KERNEL = "limit: read, write", "read, re-balance, write"
 PARTS_COMPARED = (1, 4, 16)
 OUTPUTS = ("decisions", "trades")
+FIGURES = ("value", "delta_units", "trade_units")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.work:
         _work(options)
         return
-    console = Console()
+    console = terminal()
     console.rule("Re-balancing kernel")
     console.print(machine())
     with tempfile.TemporaryDirectory(prefix="acme-benchmark-") as place:
@@ -56,7 +66,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--pots", type=int, default=1_000_000, help="pots of the scheme")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
-    parser.add_argument("--parts", type=int, default=4, help="ranges of pots worked one by one")
+    parser.add_argument("--parts", type=int, default=8, help="ranges of pots worked one by one")
     parser.add_argument("--sample", type=int, default=2_000, help="pots compared with fractions")
     parser.add_argument("--work", choices=["limit", "kernel"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -117,10 +127,7 @@ def rebalance(folder: Path, pots: int, parts: int) -> list[dict[str, pl.DataFram
 
 def check(folder: Path, pots: int, sample: int) -> list[str]:
     """Compare a sample with fractions, and ranges of pots with each other; say what was proved."""
-    whole, *others = (
-        {n: pl.concat(part[n] for part in rebalance(folder, pots, parts)) for n in OUTPUTS}
-        for parts in PARTS_COMPARED
-    )
+    whole, *others = (_whole(rebalance(folder, pots, parts)) for parts in PARTS_COMPARED)
     for other in others:
         for name in OUTPUTS:
             assert_frame_equal(whole[name], other[name])
@@ -128,16 +135,18 @@ def check(folder: Path, pots: int, sample: int) -> list[str]:
     heads = decisions.filter(pl.col("asset_id") == "")
     due = heads.filter(pl.col("outcome") == "due").height
     compared = _check_sample(folder, decisions, pots, sample)
-    counts = ", ".join(
-        f"{count:,} {outcome}" for outcome, count in
-        heads.group_by("outcome").len().sort("len", descending=True).iter_rows()
-    )
+    outcomes = heads.group_by("outcome").len().sort("len", descending=True)
+    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.iter_rows())
+    share, trades = 100 * due / heads.height, whole["trades"].height
     return [
-        f"{heads.height:,} pots ({counts}): {100 * due / heads.height:.1f} % due,"
-        f" {whole['trades'].height:,} trades",
+        f"{heads.height:,} pots ({counts}): {share:.1f} % due, {trades:,} trades",
         f"ranges of pots ({', '.join(map(str, PARTS_COMPARED))}) give identical tables",
         f"{compared:,} decisions of {sample:,} pots equal the fractions of the rules",
     ]
+
+
+def _whole(parts: list[dict[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+    return {name: pl.concat(part[name] for part in parts) for name in OUTPUTS}
 
 
 def _check_sample(folder: Path, decisions: pl.DataFrame, pots: int, sample: int) -> int:
@@ -156,7 +165,7 @@ def _check_sample(folder: Path, decisions: pl.DataFrame, pots: int, sample: int)
             pot, balances[name], orders[name], terms[pot["risk_profile_id"]]
         )
         got = {
-            row["asset_id"]: (row["outcome"], *map(_exact, (row["value"], row["delta_units"], row["trade_units"])))
+            row["asset_id"]: (row["outcome"], *(_exact(row[column]) for column in FIGURES))
             for row in ours[name]
         }
         if got != expected:
@@ -184,7 +193,8 @@ def _terms(inputs: scheme.Inputs) -> dict[str, reference.Terms]:
     market = inputs.market
     return {
         row["risk_profile_id"]: reference.Terms(
-            assets, weights[row["risk_profile_id"]], row, market.currency, market.run_date, market.as_of
+            assets, weights[row["risk_profile_id"]], row,
+            market.currency, market.run_date, market.as_of,
         )
         for row in inputs.profiles.parameters.iter_rows(named=True)
     }
@@ -211,8 +221,9 @@ def _report(costs: dict[str, list[Cost]], options: argparse.Namespace) -> Table:
     table = Table(
         title=f"{options.pots:,} pots × 5 assets in {options.parts} ranges, {options.rounds} rounds"
     )
-    table.add_column("work")
-    for heading in ("wall min s", "wall median s", "CPU median s", "peak RSS MiB", "× wall", "× CPU"):
+    table.add_column("work", no_wrap=True)
+    headings = ("wall min s", "wall median s", "CPU median s", "peak RSS MiB", "× wall", "× CPU")
+    for heading in headings:
         table.add_column(heading, justify="right")
     limit = costs[LIMIT]
     for name, taken in costs.items():

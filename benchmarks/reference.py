@@ -51,7 +51,9 @@ class Terms:
         return money(units * Fraction(row["last_price"]) * (1 + Fraction(row["stress"]))) + PENNY
 
 
-def rebalance(pot: Row, balances: list[Row], orders: list[Row], terms: Terms) -> dict[str, tuple[Any, ...]]:
+def rebalance(
+    pot: Row, balances: list[Row], orders: list[Row], terms: Terms
+) -> dict[str, tuple[Any, ...]]:
     """Return asset ('' = the pot) → (outcome, value, delta, trade) of one pot's decisions."""
     return dict(_Pot(pot, balances, orders, terms).decisions())
 
@@ -63,13 +65,15 @@ class _Pot:
         self.unbooked = [o for o in self.orders if o["state"] not in BOOKED and o["side"]]
         self.booked = [o for o in self.orders if o["state"] in BOOKED]
         self.withdrawals = [
-            o for o in self.orders if o["kind"] == "withdrawal" and not o["side"] and o["amount"] is not None
+            o
+            for o in self.orders
+            if o["kind"] == "withdrawal" and not o["side"] and o["amount"] is not None
         ]
         self.units = self._units()
         self.cash = self._cash()
 
     def _held(self, asset: str, state: str | None = None) -> Fraction:
-        rows = [b for b in self.balances if b["asset_id"] == asset and state in (None, b["state"])]
+        rows = [b for b in self.balances if b["asset_id"] == asset and state in {None, b["state"]}]
         return sum((Fraction(b["quantity"]) for b in rows), Fraction(0))
 
     def _worth(self, order: Row) -> Fraction:
@@ -89,7 +93,8 @@ class _Pot:
             else:
                 units[asset] += self._bought(asset, Fraction(order["amount"]))
             if order["kind"] == "switch":
-                units[order["to_asset_id"]] += self._bought(order["to_asset_id"], self._worth(order))
+                to_asset = order["to_asset_id"]
+                units[to_asset] += self._bought(to_asset, self._worth(order))
         return units
 
     def _bought(self, asset: str, amount: Fraction) -> Fraction:
@@ -112,8 +117,9 @@ class _Pot:
 
     def decisions(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         targets = self._targets()
-        assets = sorted({a for a, u in self.units.items() if u} | {a for a, w in targets.items() if w})
-        assets = sorted({*assets, *(o["asset_id"] for o in self.unbooked)})
+        held = {asset for asset, units in self.units.items() if units}
+        targeted = {asset for asset, weight in targets.items() if weight}
+        assets = sorted(held | targeted | {o["asset_id"] for o in self.unbooked})
         value = self.cash + sum(
             money(self.units[a] * (self.terms.price(a) or 0)) for a in self.units
         )
@@ -151,7 +157,8 @@ class _Pot:
         sells, buys = {}, {}
         for asset in assets:
             price, row = self.terms.price(asset), self.terms.assets[asset]
-            delta = trunc(targets.get(asset, 0) * value / price, row["unit_decimals"]) - self.units[asset]
+            target = trunc(targets.get(asset, 0) * value / price, row["unit_decimals"])
+            delta = target - self.units[asset]
             if delta == 0:
                 continue
             small = money(abs(delta) * price) < Fraction(self.terms.parameters["min_trade"])
@@ -164,7 +171,8 @@ class _Pot:
                 yield asset, ("opposite_order", None, delta, 0)
             elif delta < 0:
                 sells[asset] = min(-delta, self._held(asset, "settled"))
-                yield asset, ("trade" if sells[asset] else "nothing_available", None, delta, -sells[asset])
+                outcome = "trade" if sells[asset] else "nothing_available"
+                yield asset, (outcome, None, delta, -sells[asset])
             else:
                 buys[asset] = delta
         yield from self._capped(buys, sells)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable
 from datetime import date
+from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
@@ -122,31 +127,54 @@ def instructions(lines: pl.DataFrame, run_date: date, currency: str) -> pl.DataF
     )
 
 
-INSTRUCTION_HEADER = (
-    "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,"
-    "currency"
-)
-CASH_HEADER = "movement_id,value_date,direction,amount,currency"
+CASH_DECIMALS = 2
+INSTRUCTION_COLUMNS = (
+    "instruction_id", "batch_id", "dealing_date", "custodian_id", "asset_id", "side",
+    "quantity_type", "units", "amount", "currency",
+)  # fmt: skip
+CASH_COLUMNS = ("movement_id", "value_date", "direction", "amount", "currency")
+
+
+def _digits(value: Decimal | None, decimals: int) -> str:
+    """Return a quantity with exactly `decimals` digits; one that needs more raises `ValueError`."""
+    if value is None:
+        return ""
+    text = f"{value:.{decimals}f}"
+    if Decimal(text) != value:
+        raise ValueError(f"{value} has more than {decimals} decimals and is never sent rounded")
+    return text
+
+
+def _csv(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def instruction_file(rows: pl.DataFrame) -> bytes:
-    """Write `instructions.csv`: units with exactly `unit_decimals` digits, amounts with 2."""
-    lines = [INSTRUCTION_HEADER]
-    for row in rows.sort("instruction_id").iter_rows(named=True):
-        units = "" if row["units"] is None else f"{row['units']:.{row['unit_decimals']}f}"
-        amount = "" if row["amount"] is None else f"{row['amount']:.2f}"
-        lines.append(
-            f"{row['instruction_id']},{row['batch_id']},{row['dealing_date']},{row['custodian_id']},"
-            f"{row['asset_id']},{row['side']},{row['quantity_type']},{units},{amount},{row['currency']}"
-        )
-    return ("\n".join(lines) + "\n").encode()
+    """Write `instructions.csv`: units with exactly `unit_decimals` digits, amounts with 2.
+
+    Rows by `instruction_id`, LF, the unused field empty (`rules §6`). Raises `ValueError` for a
+    quantity that would be rounded.
+    """
+
+    def fields(row: dict[str, Any]) -> list[str]:
+        quantities = {
+            "units": _digits(row["units"], row["unit_decimals"]),
+            "amount": _digits(row["amount"], CASH_DECIMALS),
+        }
+        return [quantities.get(name, str(row[name])) for name in INSTRUCTION_COLUMNS]
+
+    ordered = rows.sort("instruction_id").iter_rows(named=True)
+    return _csv(INSTRUCTION_COLUMNS, (fields(row) for row in ordered))
 
 
 def cash_file(rows: pl.DataFrame) -> bytes:
-    """Write `cash.csv`, rows by movement_id."""
-    lines = [CASH_HEADER]
-    ordered = rows.sort("movement_id").select(
-        "movement_id", "value_date", "direction", "amount", "currency"
+    """Write `cash.csv`, rows by movement_id; amounts with 2 digits."""
+    ordered = rows.sort("movement_id").select(CASH_COLUMNS)
+    return _csv(
+        CASH_COLUMNS,
+        ([m, str(d), way, _digits(a, CASH_DECIMALS), c] for m, d, way, a, c in ordered.iter_rows()),
     )
-    lines += [f"{m},{d},{way},{a:.2f},{c}" for m, d, way, a, c in ordered.iter_rows()]
-    return ("\n".join(lines) + "\n").encode()

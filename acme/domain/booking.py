@@ -81,7 +81,7 @@ def open_positions(
     """Post opening positions: the pot's settled units against the custodian (`rules §2`, `§8`).
 
     positions: as_of, pot_id, asset_id, units DECIMAL, event_time, known_at. pots: pot_id, book.
-    assets: asset_id, custodian_id.
+    assets: asset_id, custodian_id. Raises `ValueError` for a pot or asset that is not among them.
     """
     placed = (
         positions.join(pots.select("pot_id", "book"), on="pot_id")
@@ -92,6 +92,9 @@ def open_positions(
             custodian_of(pl.col("book"), pl.col("custodian_id")).alias("custodian_id"),
         )
     )
+    if placed.height != positions.height:
+        lost = positions.join(placed, on=["pot_id", "asset_id"], how="anti").row(0, named=True)
+        raise ValueError(f"opening position of an unknown pot or asset: {lost}")
     units = q.minor(pl.col("units").cast(q.QUANTITY))
     asset = pl.col("asset_id")
     entries.journal(

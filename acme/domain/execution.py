@@ -27,7 +27,8 @@ def standing(confirmations: pl.DataFrame, as_of: date) -> pl.DataFrame:
     A cancellation that names an event only removes it, so it does not itself stand.
     """
     known = confirmations.filter(pl.col("event_date") <= as_of)
-    amended = known.select(pl.col("amends").alias("confirmation_id")).drop_nulls().unique()
+    by_others = known.filter(pl.col("amends") != pl.col("confirmation_id"))
+    amended = by_others.select(pl.col("amends").alias("confirmation_id")).unique()
     removes = (pl.col("event") == "cancelled") & pl.col("amends").is_not_null()
     return known.join(amended, on="confirmation_id", how="anti").filter(~removes)
 
@@ -138,7 +139,11 @@ def allocate(lines: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
     by_units = split(weighted, group, "_side_units", "_ordered", "_share")
     by_units = by_units.with_columns(
         (pl.col("_share") * pl.col("_quantum")).alias("executed_units"),
-        pl.when(is_unit_line).then(pl.col("_share")).otherwise(pl.col("_ordered")).alias("_weight"),
+        # Money for no units at all has only the ordered units to be shared by.
+        pl.when(is_unit_line & (pl.col("_side_units") > 0))
+        .then(pl.col("_share"))
+        .otherwise(pl.col("_ordered"))
+        .alias("_weight"),
     )
     return split(by_units, group, "side_consideration", "_weight", "executed_consideration").drop(
         "_ordered",

@@ -31,7 +31,10 @@ def misallocated(allocations: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFram
 
 
 def illegal_transitions(events: pl.DataFrame) -> pl.DataFrame:
-    """Identity 5: order events that no legal transition allows, or that follow a terminal state."""
+    """Identity 5: order events that no legal transition allows, or that do not follow on.
+
+    events: order_id, sequence, from_state, to_state of one run.
+    """
     legal = pl.DataFrame(
         sorted(TRANSITIONS), schema={"from_state": pl.String, "to_state": pl.String}, orient="row"
     )
@@ -45,7 +48,13 @@ def illegal_transitions(events: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("_ends") > 1)
         .drop("_ends")
     )
-    return pl.concat([unlawful, twice]).sort("order_id", "from_state", "to_state")
+    broken = (
+        events.sort("order_id", "sequence")
+        .with_columns(pl.col("to_state").shift(1).over("order_id").alias("_before"))
+        .filter(pl.col("_before").is_not_null() & (pl.col("_before") != pl.col("from_state")))
+        .select("order_id", "from_state", "to_state")
+    )
+    return pl.concat([unlawful, twice, broken]).unique().sort("order_id", "from_state", "to_state")
 
 
 def batched_twice(open_orders: pl.DataFrame, batched: pl.DataFrame) -> pl.DataFrame:
@@ -73,11 +82,19 @@ def misnetted(lines: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("_count"),
     )
     joined = lines.join(members, on=key, how="full", coalesce=True)
+    side = (
+        pl.when(pl.col("gross_buys") > pl.col("gross_sells"))
+        .then(pl.lit("B"))
+        .when(pl.col("gross_buys") < pl.col("gross_sells"))
+        .then(pl.lit("S"))
+        .otherwise(pl.lit(""))
+    )
     holds = (
         (pl.col("gross_buys") == pl.col("_buys"))
         & (pl.col("gross_sells") == pl.col("_sells"))
         & (pl.col("order_count") == pl.col("_count"))
         & (pl.col("crossed") == pl.min_horizontal("gross_buys", "gross_sells"))
         & (pl.col("crossed") + pl.col("net") == pl.max_horizontal("gross_buys", "gross_sells"))
+        & (pl.col("side") == side)
     )
     return joined.filter(~holds.fill_null(value=False)).select("line_id", *key).sort(key)

@@ -202,8 +202,7 @@ def compare_statements(
 def _stale(rows: pl.DataFrame, ours: pl.DataFrame) -> pl.DataFrame:
     """Return the custodians with a believed balance and no statement of P on any basis."""
     silent = (
-        ours.filter(pl.col("basis") == "settled")
-        .select("book", "custodian_id")
+        ours.select("book", "custodian_id")
         .unique()
         .join(rows.select("book", "custodian_id").unique(), on=["book", "custodian_id"], how="anti")
     )

@@ -47,12 +47,16 @@ def _causes(frame: pl.DataFrame, cause: str) -> pl.DataFrame:
 
 
 def beyond_stress(allocated: pl.DataFrame) -> pl.DataFrame:
-    """Return unit orders that cost more, or brought less, than one stressed day (`rules §5.4`)."""
+    """Return unit orders that cost or brought what one stressed day is capped for, or worse.
+
+    Several orders that each stay within their stress may, rounded, be a penny beyond it together
+    (`rules §5.4` scales units, not pennies), so an order at its very stress counts.
+    """
     units, price, stress = pl.col("executed_units"), q.minor("proposal_price"), q.minor("stress")
     pence = pl.col("executed_consideration")
     expected = q.consideration_expr(units, price)
-    dear = pence > q.stressed_cost_expr(units, price, stress)
-    poor = pence * q.RATIO_SCALE < expected * (q.RATIO_SCALE - stress)
+    dear = pence + 1 >= q.stressed_cost_expr(units, price, stress)
+    poor = pence * q.RATIO_SCALE <= expected * (q.RATIO_SCALE - stress)
     buys = pl.col("side") == "B"
     return allocated.filter((pl.col("quantity_type") == "U") & ((buys & dear) | (~buys & poor)))
 

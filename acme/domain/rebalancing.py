@@ -6,8 +6,9 @@ one bad day leaves). Internally Int128 minor units: units, prices and quantities
 in pence, ratios 8 decimals. No result depends on the row order, and pots do not depend on each
 other, so any ranges of pots may be worked apart.
 
-There are millions of positions, so names are looked up once per pot, not once per row: inside a
-step a column `pot` holds the number of the pot's row in the step's frame of pots (`_rows_of`).
+There are millions of positions, so pots are numbered once: `pot` is a pot's row in
+`Projection.pots`, `row` its row in the frame of pots that a step works on, and what a pot has is
+fetched by these numbers instead of joined by name.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from acme.domain.reference import CASH
 
 POT = ["book", "pot_id"]
 CASH_PARTS = ["cash", "settled", "promised", "withdrawals"]
+ASSET_TERMS = ["price", "stress", "quantum", "suspended", "settlement_date"]
 ORDER_FLAGS = ["has_order", "has_buy", "has_sell"]
 ZERO = pl.lit(0, dtype=pl.Int128)
 # price (6) × ratio (8) × … compared at 12 decimals: ratio × pence carries 10.
@@ -69,12 +71,13 @@ class Result:
 class Projection:
     """What pots will hold.
 
-    positions: POT, asset_id, units, available, has_order (any unbooked), has_buy, has_sell (a
-    third party's unbooked). cash: POT, cash (c of §5), settled, promised (what §5.4 subtracts),
-    withdrawals (how many are open). booked_sells: POT, settlement_date, pence. new_sells: POT,
-    settlement_date, room.
+    pots: POT of every pot with a balance or an order. positions: POT, asset_id, units, available,
+    has_order (any unbooked), has_buy, has_sell (a third party's unbooked), pot. cash: POT, cash (c
+    of §5), settled, promised (what §5.4 subtracts), withdrawals (how many are open), pot.
+    booked_sells: POT, settlement_date, pence. new_sells: POT, settlement_date, room.
     """
 
+    pots: pl.DataFrame
     positions: pl.DataFrame
     cash: pl.DataFrame
     booked_sells: pl.DataFrame
@@ -92,6 +95,7 @@ def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Pro
         q.minor("price").alias("_price"), q.minor("last_price").alias("_last"),
         q.minor("stress").alias("_stress"),
     )
+    balances, orders, pots = _numbered(balances, orders)
     pending = (
         orders.filter(pl.col("state").is_in(list(PENDING_STATES)) & pl.col("side").is_not_null())
         .join(assets, on=["book", "asset_id"], how="left")
@@ -120,29 +124,46 @@ def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Pro
         .alias("_worth"),
     )
     quiet, busy = _quiet_and_busy(balances, orders)
+    switched = _switched(pending, assets)
     return Projection(
-        positions=_positions(quiet, busy, pending, _switched(pending, assets), market.currency),
-        cash=_cash(quiet, busy, orders, pending, market.currency),
+        pots=pots,
+        positions=_positions(quiet, busy, pending, switched, market.currency, pots),
+        cash=_cash(quiet, busy, orders, pending, market.currency, pots),
         booked_sells=_booked_sells(orders, market.as_of),
         new_sells=_new_sells(pending, market.run_date),
     )
 
 
-def _rows_of(frame: pl.DataFrame, pots: pl.DataFrame) -> pl.Series:
-    """Return, for each row of `frame`, which row of `pots` has its POT; null where none has.
+def _numbered(
+    balances: pl.DataFrame, orders: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return balances and orders with `pot`, and the pots that it numbers."""
+    if not _is_sorted(balances):
+        balances = balances.sort(POT)
+    number = balances.select(pl.struct(POT).rle_id()).to_series().alias("pot")
+    held = balances.select(POT).filter((number != number.shift(1)).fill_null(value=True))
+    ordering = orders.select(POT).unique()
+    holders = held.with_row_index("pot").join(ordering, on=POT)
+    others = ordering.join(holders, on=POT, how="anti")
+    numbers = pl.concat([holders, others.with_row_index("pot", offset=held.height)])
+    pots = pl.concat([held, others])
+    return balances.with_columns(number), orders.join(numbers, on=POT), pots
 
-    Rows of a pot mostly follow each other: each such run of rows is looked up once.
-    """
-    run = frame.select(pl.struct(POT).rle_id()).to_series()
-    first_of_run = (run != run.shift(1)).fill_null(value=True)
-    found = (
-        frame.select(POT)
-        .filter(first_of_run)
-        .join(
-            pots.select(POT).with_row_index("pot"), on=POT, how="left", maintain_order="left"
-        )
-    )
-    return found["pot"].gather(run).alias("pot")
+
+def _is_sorted(frame: pl.DataFrame) -> bool:
+    """Say whether the rows are in the order of POT; the lake's are, and sorting again is dear."""
+    book, pot = pl.col("book"), pl.col("pot_id")
+    ascends = (book > book.shift()) | ((book == book.shift()) & (pot >= pot.shift()))
+    return bool(frame.select(ascends.all()).item())
+
+
+def _rows_of(wanted: pl.Series, pots: pl.Series) -> pl.Series:
+    """Return for each number in `wanted` its row in `pots`; null where it has none."""
+    known = pl.DataFrame({"pot": pots}).with_row_index("row").drop_nulls()
+    highest = pl.concat([wanted, pots]).max()
+    size = highest + 1 if isinstance(highest, int) else 1
+    rows = pl.repeat(None, size, dtype=pl.UInt32, eager=True).scatter(known["pot"], known["row"])
+    return rows.gather(wanted).alias("row")
 
 
 def _quiet_and_busy(
@@ -152,15 +173,15 @@ def _quiet_and_busy(
 
     Nothing is to be summed in a quiet pot, and nearly all pots are quiet.
     """
-    unsettled = balances.filter(pl.col("state") != SETTLED)
-    stirred = pl.concat([unsettled.select(POT), orders.select(POT)]).unique()
-    is_busy = _rows_of(balances, stirred).is_not_null().alias("_busy")
+    unsettled = balances.filter(pl.col("state") != SETTLED)["pot"]
+    stirred = pl.concat([unsettled, orders["pot"]]).unique()
+    is_busy = balances["pot"].is_in(stirred.implode()).alias("_busy")
     marked = balances.lazy().with_columns(is_busy)
     return marked.filter(~pl.col("_busy")), marked.filter("_busy")
 
 
 def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
-    """Return what unbooked switch sales will buy: `trunc(money(units·p) / p_to)` of `to_asset_id`."""
+    """Return what unbooked switch sales will buy of the other asset: `trunc(money(u·p) / p_to)`."""
     target = assets.select(
         "book", pl.col("asset_id").alias("to_asset_id"), pl.col("_price").alias("_to_price"),
         q.unit_quantum_expr(pl.col("unit_decimals")).alias("_to_quantum"),
@@ -179,6 +200,7 @@ def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
             pl.lit(value=True).alias("has_order"),
             pl.lit(value=False).alias("has_buy"),
             pl.lit(value=False).alias("has_sell"),
+            "pot",
         )
     )
 
@@ -189,6 +211,7 @@ def _positions(
     pending: pl.DataFrame,
     switched: pl.DataFrame,
     currency: str,
+    pots: pl.DataFrame,
 ) -> pl.DataFrame:
     def held(balances: pl.LazyFrame) -> pl.DataFrame:
         units = q.minor("quantity")
@@ -197,6 +220,7 @@ def _positions(
             units.alias("units"),
             pl.when(pl.col("state") == SETTLED).then(units).otherwise(ZERO).alias("available"),
             *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
+            "pot",
         ).collect()
 
     # An amount buy of an asset without price adds no units but still counts as holding it.
@@ -207,13 +231,25 @@ def _positions(
         pl.lit(value=True).alias("has_order"),
         (pl.col("_third_party") & (pl.col("side") == "B")).alias("has_buy"),
         (pl.col("_third_party") & (pl.col("side") == "S")).alias("has_sell"),
+        "pot",
     )
     summed = (
         pl.concat([held(busy), ordered, switched])
-        .group_by(*POT, "asset_id")
+        .group_by("pot", "asset_id")
         .agg(pl.col("units", "available").sum(), pl.col(ORDER_FLAGS).any())
     )
-    return pl.concat([held(quiet), summed])
+    return pl.concat([held(quiet), _named(summed, pots)])
+
+
+def _named(summed: pl.DataFrame, pots: pl.DataFrame) -> pl.DataFrame:
+    """Give rows that were summed by `pot` their POT; `pot` comes last."""
+    names = _at(pots, summed["pot"], POT)
+    return pl.concat([names, summed.drop("pot"), summed.select("pot")], how="horizontal")
+
+
+def _at(frame: pl.DataFrame, rows: pl.Series, columns: list[str]) -> pl.DataFrame:
+    """Return columns of the numbered rows of `frame`, in the order of `rows`."""
+    return frame.select(pl.col(columns).gather(rows))
 
 
 def _cash(
@@ -222,6 +258,7 @@ def _cash(
     orders: pl.DataFrame,
     pending: pl.DataFrame,
     currency: str,
+    pots: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return POT, cash, settled, promised, withdrawals in pence (Int128)."""
     pence = q.minor("quantity") // q.QUANTITIES_PER_PENNY
@@ -232,7 +269,7 @@ def _cash(
     def held(balances: pl.LazyFrame) -> pl.DataFrame:
         settled = pl.when(pl.col("state") == SETTLED).then(pence).otherwise(ZERO)
         return balances.filter(pl.col("asset_id") == currency).select(
-            *POT, *parts(cash=pence, settled=settled)
+            *POT, *parts(cash=pence, settled=settled), "pot",
         ).collect()
 
     unreserved = pl.col("reserved") == 0
@@ -252,10 +289,11 @@ def _cash(
             .then(pl.col("_pence"))
             .otherwise(ZERO),
         ),
+        "pot",
     )
     booked_buys = orders.filter(
         pl.col("state").is_in(list(BOOKED_STATES)) & (pl.col("side") == "B") & unreserved
-    ).select(*POT, *parts(promised=q.minor("consideration")))
+    ).select(*POT, *parts(promised=q.minor("consideration")), "pot")
     reserved_pence = q.minor("reserved") // q.QUANTITIES_PER_PENNY
     withdrawals = orders.filter(
         (pl.col("kind") == "withdrawal") & pl.col("side").is_null() & pl.col("amount").is_not_null()
@@ -266,13 +304,14 @@ def _cash(
             promised=q.minor("amount") - reserved_pence,
             withdrawals=pl.lit(1, dtype=pl.Int128),
         ),
+        "pot",
     )
     summed = (
         pl.concat([held(busy), ordered, booked_buys, withdrawals])
-        .group_by(POT)
+        .group_by("pot")
         .agg(pl.col(CASH_PARTS).sum())
     )
-    return pl.concat([held(quiet), summed])
+    return pl.concat([held(quiet), _named(summed, pots)])
 
 
 def _booked_sells(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -311,9 +350,9 @@ def find_due(
     """Value every pot and say whether it is due (`rules §5`, opening and step 1).
 
     pots: book, pot_id, risk_profile_id, status, reprofiled. Returns one row per open pot: POT,
-    risk_profile_id, schedule, min_trade, cash, settled, promised, withdrawals, value (pence) and
-    `outcome`: unknown_profile,
-    self_select, no_price, no_value, not_due or due.
+    risk_profile_id, schedule, min_trade, cash, settled, promised, withdrawals, value (pence),
+    `outcome`: unknown_profile, self_select, no_price, no_value, not_due or due, and `pot` (null:
+    the pot has nothing).
     """
     plans = _plans(pots, profiles, market)
     open_pots = (
@@ -326,11 +365,12 @@ def find_due(
             nulls_equal=True,
             maintain_order="left",
         )
-        .with_row_index("pot")
+        .join(projection.pots.with_row_index("pot"), on=POT, how="left", maintain_order="left")
     )
-    cash_row = _rows_of(open_pots, projection.cash)
+    cash_row = _rows_of(open_pots["pot"], projection.cash["pot"])
     cash = projection.cash.select(pl.col(CASH_PARTS).gather(cash_row).fill_null(0))
-    valued, holdings = _value(open_pots.hstack(cash), plans, projection.positions, profiles, market)
+    open_pots = open_pots.hstack(cash).with_row_index("row")
+    valued, holdings = _value(open_pots, plans, projection.positions, profiles, market)
     return _judge(valued, holdings)
 
 
@@ -342,23 +382,23 @@ def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFra
     many assets have a weight above the drift band).
     """
     priced = market.assets.select("book", "asset_id", "price")
-    weights = profiles.weights.select(
-        "risk_profile_id", "asset_id", q.minor("weight").alias("weight")
-    )
+    weights = _weights(profiles)
     parameters = profiles.parameters.select(
         "risk_profile_id", "schedule",
         *[q.minor(name).alias(name) for name in ("min_trade", "drift_band", "cash_band")],
     )
-    is_cash = pl.col("asset_id") == CASH
+    of_cash = pl.col("asset_id") == CASH
     facts = (
         weights.join(priced.select("book").unique(), how="cross")
         .join(priced, on=["book", "asset_id"], how="left")
         .join(parameters, on="risk_profile_id", how="left")
         .group_by("book", "risk_profile_id")
         .agg(
-            pl.col("weight").filter(is_cash).sum().alias("cash_weight"),
-            (~is_cash & (pl.col("weight") > 0) & pl.col("price").is_null()).any().alias("untargetable"),
-            (~is_cash & (pl.col("weight") > pl.col("drift_band"))).sum().alias("large"),
+            pl.col("weight").filter(of_cash).sum().alias("cash_weight"),
+            (~of_cash & (pl.col("weight") > 0) & pl.col("price").is_null())
+            .any()
+            .alias("untargetable"),
+            (~of_cash & (pl.col("weight") > pl.col("drift_band"))).sum().alias("large"),
         )
     )
     return (
@@ -367,6 +407,12 @@ def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFra
         .join(parameters, on="risk_profile_id", how="left")
         .join(facts, on=["book", "risk_profile_id"], how="left")
         .with_row_index("plan")
+    )
+
+
+def _weights(profiles: Profiles) -> pl.DataFrame:
+    return profiles.weights.select(
+        "risk_profile_id", "asset_id", q.minor("weight").alias("weight")
     )
 
 
@@ -379,33 +425,36 @@ def _value(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the pots with `V = Σ money(u·p) + c`, and what each of their holdings is worth.
 
-    Pots gain value (pence), unpriced, held_large. Holdings: pot, worth (12 decimals), weight.
+    Pots gain value (pence), unpriced, held_large. Holdings: row, worth (12 decimals), weight.
     """
+    price = q.minor("price").alias("price")
     terms = (
         plans.select("plan", "book", "risk_profile_id", "drift_band")
-        .join(market.assets.select("book", "asset_id", q.minor("price").alias("price")), on="book")
-        .join(profiles.weights, on=["risk_profile_id", "asset_id"], how="left")
-        .select("plan", "asset_id", "price", q.minor("weight").fill_null(0).alias("weight"), "drift_band")
+        .join(market.assets.select("book", "asset_id", price), on="book")
+        .join(_weights(profiles), on=["risk_profile_id", "asset_id"], how="left")
         .with_columns((pl.col("weight") > pl.col("drift_band")).alias("large"))
+        .select("plan", "asset_id", "price", "weight", "large")
     )
-    pot = _rows_of(positions, open_pots)
+    row = _rows_of(positions["pot"], open_pots["pot"])
     holdings = (
         positions.lazy()
-        .select("asset_id", "units", "has_order", pot.alias("pot"), open_pots["plan"].gather(pot).alias("plan"))
-        .filter(pl.col("pot").is_not_null())
+        .select("asset_id", "units", "has_order", row, open_pots["plan"].gather(row))
+        .filter(pl.col("row").is_not_null())
         .join(terms.lazy(), on=["plan", "asset_id"], how="left")
         .select(
-            "pot",
+            "row",
             (pl.col("units") * pl.col("price")).alias("worth"),
             pl.col("weight").fill_null(0),
             "large",
-            (((pl.col("units") != 0) | pl.col("has_order")) & pl.col("price").is_null()).alias("unpriced"),
+            (((pl.col("units") != 0) | pl.col("has_order")) & pl.col("price").is_null()).alias(
+                "unpriced"
+            ),
         )
         .collect()
     )
     sums = (
         holdings.lazy()
-        .group_by("pot")
+        .group_by("row")
         .agg(
             q.half_even_expr(pl.col("worth"), q.PRODUCT_PER_PENNY).sum().alias("holdings"),
             pl.col("unpriced").any(),
@@ -413,7 +462,9 @@ def _value(
         )
         .collect()
     )
-    valued = open_pots.join(sums, on="pot", how="left", maintain_order="left").with_columns(
+    sums_row = _rows_of(open_pots["row"], sums["row"])
+    sums = _at(sums, sums_row, ["holdings", "unpriced", "held_large"])
+    valued = open_pots.hstack(sums).with_columns(
         (pl.col("cash") + pl.col("holdings").fill_null(0)).alias("value"),
         pl.col("unpriced").fill_null(value=False),
         pl.col("held_large").fill_null(0),
@@ -422,19 +473,20 @@ def _value(
 
 
 def _drifted(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.Series:
-    """Return the pots in which for some asset `|u·p - w·V| > drift_band·V`, at 12 decimals."""
+    """Return the rows of pots with an asset `|u·p - w·V| > drift_band·V`, at 12 decimals."""
     scaled = pl.col("value") * PER_RATIO_PENCE
     pots = valued.select(scaled.alias("value"), (pl.col("drift_band") * scaled).alias("band"))
-    pot = holdings["pot"]
-    value, band = pots["value"].gather(pot), pots["band"].gather(pot)
+    row = holdings["row"]
+    value, band = pots["value"].gather(row), pots["band"].gather(row)
     off = (pl.col("worth") - pl.col("weight") * value).abs() > band
-    return holdings.filter(off)["pot"].unique()
+    return holdings.filter(off)["row"].unique()
 
 
 def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     """Name the outcome of every open pot."""
-    q.assert_bounds("weight × value", q.largest(valued, "value"), 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
-    drifted = pl.col("pot").is_in(_drifted(valued, holdings).implode())
+    largest = q.largest(valued, "value")
+    q.assert_bounds("weight × value", largest, 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
+    drifted = pl.col("row").is_in(_drifted(valued, holdings).implode())
     # An asset of the profile that a pot does not hold is off by its whole weight: |0 - w·V| > d·V.
     missing = pl.col("held_large") < pl.col("large").fill_null(0)
     cash_off = (pl.col("cash") * q.RATIO_SCALE - pl.col("cash_weight") * pl.col("value")).abs()
@@ -451,6 +503,9 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("unknown_profile"))
         .when(pl.col("schedule") == "none")
         .then(pl.lit("self_select"))
+        # Parameters without weights are no profile: nothing is sold for want of a target.
+        .when(pl.col("cash_weight").is_null())
+        .then(pl.lit("unknown_profile"))
         .when(pl.col("unpriced") | pl.col("untargetable").fill_null(value=False))
         .then(pl.lit("no_price"))
         .when(pl.col("value") <= 0)
@@ -461,7 +516,7 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     )
     return valued.select(
         *POT, "risk_profile_id", "schedule", "min_trade", *CASH_PARTS, "value",
-        outcome.alias("outcome"),
+        outcome.alias("outcome"), "pot",
     )
 
 
@@ -473,31 +528,29 @@ def propose(
     due: as `find_due` returns it; the result is in its order, then by asset_id. Pots without value
     and with an open withdrawal sell what is available instead.
     """
-    pots = due.with_row_index("pot")
-    positions = projection.positions.with_columns(_rows_of(projection.positions, due))
+    pots = due.drop("pot").with_row_index("row")
+    row = _rows_of(projection.positions["pot"], due["pot"])
+    positions = projection.positions.with_columns(row)
     terms = _market_terms(market)
     judged = _drop(_deltas(pots, positions, profiles, terms))
     sells = _sell(judged.filter(pl.col("outcome") == "sell"))
     buys = _cap(judged.filter(pl.col("outcome") == "buy"), sells, projection, pots)
-    dropped = judged.filter(~pl.col("outcome").is_in(["sell", "buy"])).with_columns(ZERO.alias("trade"))
-    columns = ["pot", "asset", "outcome", "delta", "trade"]
+    dropped = judged.filter(~pl.col("outcome").is_in(["sell", "buy"])).with_columns(
+        ZERO.alias("trade")
+    )
+    columns = ["row", "asset", "outcome", "delta", "trade"]
     proposed = pl.concat(
         frame.select(columns)
         for frame in (sells, buys, dropped, _sell_for_withdrawals(pots, positions, terms))
-    ).sort("pot", "asset")
+    ).sort("row", "asset")
     return pl.concat(
         [
-            _at(due, proposed["pot"], POT),
+            _at(due, proposed["row"], POT),
             _at(terms, proposed["asset"], ["asset_id"]),
             proposed.select("outcome", "delta", "trade"),
         ],
         how="horizontal",
     )
-
-
-def _at(frame: pl.DataFrame, rows: pl.Series, columns: list[str]) -> pl.DataFrame:
-    """Return columns of the numbered rows of `frame`, in the order of `rows`."""
-    return frame.select(pl.col(columns).gather(rows))
 
 
 def _market_terms(market: Market) -> pl.DataFrame:
@@ -526,15 +579,15 @@ def _deltas(
     )
     targeted = pots.lazy().filter(is_due).join(targets.lazy(), on=["book", "risk_profile_id"])
     held = (
-        positions.filter(pots.select(is_due).to_series().gather(positions["pot"]))
+        positions.filter(pots.select(is_due).to_series().gather(positions["row"]))
         .lazy()
         .join(priced.lazy(), on=["book", "asset_id"])
     )
     wide = (
-        targeted.select("pot", "asset", "weight")
+        targeted.select("row", "asset", "weight")
         .join(
-            held.select("pot", "asset", "units", "available", *ORDER_FLAGS),
-            on=["pot", "asset"],
+            held.select("row", "asset", "units", "available", *ORDER_FLAGS),
+            on=["row", "asset"],
             how="full",
             coalesce=True,
         )
@@ -547,8 +600,8 @@ def _deltas(
     wide = pl.concat(
         [
             wide,
-            _at(pots, wide["pot"], ["value", "cash", "min_trade", "settled", "promised"]),
-            _at(terms, wide["asset"], ["price", "stress", "quantum", "suspended", "settlement_date"]),
+            _at(pots, wide["row"], ["value", "cash", "min_trade", "settled", "promised"]),
+            _at(terms, wide["asset"], ASSET_TERMS),
         ],
         how="horizontal",
     )
@@ -607,7 +660,7 @@ def _cap(
         q.stressed_cost_expr(pl.col("delta"), pl.col("price"), pl.col("stress")).alias("cost")
     )
     _assert_costs(buys)
-    per_pot = costed.group_by("pot").agg(
+    per_pot = costed.group_by("row").agg(
         pl.col("settlement_date").min().alias("earliest"),
         (pl.col("cost").sum() * q.RATIO_SCALE).alias("need"),
         pl.col("settled").first(),
@@ -615,32 +668,32 @@ def _cap(
     )
 
     def numbered(frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.join(pots.select(*POT, "pot"), on=POT)
+        return frame.join(pots.select(*POT, "row"), on=POT)
 
     def until_earliest(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
         return (
-            frame.join(per_pot.select("pot", "earliest"), on="pot")
+            frame.join(per_pot.select("row", "earliest"), on="row")
             .filter(pl.col("settlement_date") <= pl.col("earliest"))
-            .group_by("pot")
+            .group_by("row")
             .agg(pl.col(column).sum().alias(name))
         )
 
     own_sells = sells.select(
-        "pot",
+        "row",
         "settlement_date",
         (
             q.consideration_expr(-1 * pl.col("trade"), pl.col("price"))
             * (q.RATIO_SCALE - pl.col("stress"))
         ).alias("room"),
     )
-    other_sells = numbered(projection.new_sells).select("pot", "settlement_date", "room")
+    other_sells = numbered(projection.new_sells).select("row", "settlement_date", "room")
     expected = until_earliest(pl.concat([own_sells, other_sells]), "room", "expected")
     due_in = until_earliest(numbered(projection.booked_sells), "pence", "due_in")
     with_room = (
-        per_pot.join(due_in, on="pot", how="left")
-        .join(expected, on="pot", how="left")
+        per_pot.join(due_in, on="row", how="left")
+        .join(expected, on="row", how="left")
         .select(
-            "pot",
+            "row",
             "need",
             (
                 (pl.col("settled") + pl.col("due_in").fill_null(0) - pl.col("promised"))
@@ -649,7 +702,7 @@ def _cap(
             ).alias("room"),
         )
     )
-    joined = costed.join(with_room, on="pot")
+    joined = costed.join(with_room, on="row")
     room = pl.max_horizontal(pl.col("room"), ZERO)
     q.assert_bounds("units × room", q.largest(joined, "delta"), q.largest(joined, "room"))
     cut = pl.col("need") > pl.col("room")
@@ -681,8 +734,11 @@ def _sell_for_withdrawals(
     leaving = (pots["outcome"] == "no_value") & (pots["withdrawals"] > 0)
     everything = -1 * pl.col("available")
     return (
-        positions.filter(leaving.gather(positions["pot"]) & (positions["available"] > 0))
-        .join(terms.filter(pl.col("price").is_not_null() & ~pl.col("suspended")), on=["book", "asset_id"])
+        positions.filter(leaving.gather(positions["row"]) & (positions["available"] > 0))
+        .join(
+            terms.filter(pl.col("price").is_not_null() & ~pl.col("suspended")),
+            on=["book", "asset_id"],
+        )
         .with_columns(
             pl.lit("trade").alias("outcome"), everything.alias("delta"), everything.alias("trade")
         )

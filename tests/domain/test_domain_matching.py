@@ -105,6 +105,7 @@ def test_lines_of_an_asset_are_summed_and_equal_rows_dropped() -> None:
         ([(1, 3), (3, 3)], True),
         ([(1, 2), (2, 3)], True),
         ([(0, 1)], True),
+        ([(0, 2), (2, 2)], True),
         ([(2, 1)], True),
         ([(1, 2), (3, 2)], True),
     ],
