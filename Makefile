@@ -28,7 +28,7 @@ demo: $(READY) ## Run the business days of June 2020 on real closing prices
 	$(BIN)/acme demo $(ARGS)
 
 test: $(READY) ## Run every test
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/ruff check .

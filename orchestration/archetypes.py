@@ -19,9 +19,10 @@ from acme.domain.reference import assets_on
 from acme.evidence import seals, versions
 from acme.evidence.keys import salt_key, signing_key
 from acme.lakehouse.control import DatasetManifest, Dispatch, LandedFile
-from acme.lakehouse.lake import Partition
+from acme.lakehouse.hashing import content_hash_of_enforced
+from acme.lakehouse.home import event_clock
+from acme.lakehouse.lake import Partition, dataset_contract
 from acme.operations import dispatch
-from acme.operations.platform import event_clock
 from orchestration.registry import blocking_checks, published_datasets
 from orchestration.shell import DayRefusedError, ProcessSpec, Run
 
@@ -200,14 +201,13 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
         raise DayRefusedError(f"{run.run_date} is not published: {'; '.join(problems)}")
     frames = run.inputs(spec)
     day = run.day()
-    manifest = run.lake.manifest(run.run_date)
-    listed = {d: manifest[d] for d in published_datasets()}
+    listed = _content_hashes(run)
     written = run.write(
         spec,
         {
             "core.check_results": _check_results(run),
             "core.publications": pl.DataFrame(
-                [(d, p.rows, p.sha256) for d, p in sorted(listed.items())],
+                [(d, p.rows, p.content_sha256) for d, p in sorted(listed.items())],
                 schema={"dataset": pl.String, "rows": pl.Int64, "content_sha256": pl.String},
                 orient="row",
             ),
@@ -218,13 +218,23 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     run.control.publish(
         run_date=run.run_date,
         epoch=run.lock.epoch,
-        manifest={d: DatasetManifest(p.rows, p.sha256) for d, p in listed.items()},
+        manifest=listed,
         seals=dict(batches.select("batch_id", "seal").iter_rows()),
         snapshot_id=run.lake.snapshot(),
         dispatches=_dispatches(day, frames),
     )
     dispatch.send_all(run.platform)
     return written
+
+
+def _content_hashes(run: Run) -> dict[str, DatasetManifest]:
+    """Return what the date consists of: rows and content hash of every published table."""
+    listed = {}
+    for dataset in published_datasets():
+        frame = run.lake.read(run.run_date, [dataset])[dataset]
+        content = content_hash_of_enforced(dataset_contract(dataset), frame)
+        listed[dataset] = DatasetManifest(frame.height, content)
+    return listed
 
 
 def _check_results(run: Run) -> pl.DataFrame:

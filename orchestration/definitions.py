@@ -12,7 +12,7 @@ from orchestration import calendar_file
 from orchestration.jobs import day_jobs
 from orchestration.resources import BusinessDay
 from sensors.cut_off import cut_off_schedule
-from sensors.inbox import inbox_sensor
+from sensors.inbox import inbox_sensor, prices_have_landed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +36,7 @@ def build(calendar: calendar_file.DealingCalendar) -> dg.Definitions:
         processes,
         dg.Definitions(
             jobs=day_jobs(),
-            schedules=[cut_off_schedule(calendar)],
+            schedules=[cut_off_schedule(calendar, prices_have_landed)],
             sensors=[inbox_sensor()],
             resources={"business_day": BusinessDay()},
             executor=dg.in_process_executor,

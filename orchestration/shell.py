@@ -20,9 +20,10 @@ from acme.domain.day import Day
 from acme.domain.process import Check, Process
 from acme.lakehouse import contracts
 from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
+from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Lake, Partition, dataset_contract
 from acme.lakehouse.landing import read_landed
-from acme.operations.platform import Platform, event_clock
+from acme.operations.platform import Platform
 from acme.operations.second_engine import recompute
 
 MORNING_STAGES = ("land", "post", "reconcile")

@@ -1,5 +1,7 @@
 """The cut-off starts the business day."""
 
+from collections.abc import Callable
+from datetime import date
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -7,8 +9,13 @@ import dagster as dg
 from orchestration.calendar_file import DealingCalendar
 
 
-def cut_off_schedule(calendar: DealingCalendar) -> dg.ScheduleDefinition:
+def cut_off_schedule(
+    calendar: DealingCalendar, ready: Callable[[date], bool] | None = None
+) -> dg.ScheduleDefinition:
     """Return the schedule that runs `business_day` at the cut-off of every business date.
+
+    A date that is not `ready` is left to the sensor, which runs it once its prices have landed:
+    without them every order of the date would be rejected.
 
     The date is taken from the tick and tested here: with today as a partition, Dagster's own
     partitioned schedule would start the next business date's run on a holiday.
@@ -26,6 +33,8 @@ def cut_off_schedule(calendar: DealingCalendar) -> dg.ScheduleDefinition:
         day = context.scheduled_execution_time.astimezone(ZoneInfo(cut_off.timezone)).date()
         if not calendar.calendar.is_business_date(day):
             return dg.SkipReason(f"{day} is not a business date of the scheme")
+        if ready is not None and not ready(day):
+            return dg.SkipReason(f"{day} waits for its closing prices")
         return dg.RunRequest(run_key=f"cut-off {day}", partition_key=day.isoformat())
 
     return at_cut_off

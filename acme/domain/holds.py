@@ -92,7 +92,7 @@ def _holds(
     for (key,), group in disputed.sort("key", "values_sha256").group_by("key", maintain_order=True):
         candidates = [
             {name: None if value is None else str(value) for name, value in row.items()}
-            for row in group.select("row", *values).iter_rows(named=True)
+            for row in group.select(values).iter_rows(named=True)
         ]
         found.append(
             {

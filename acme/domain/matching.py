@@ -259,7 +259,9 @@ def compare_instructions(
             "evidence": pl.lit("the custodian reports a failed settlement"),
         },
     )
-    return pl.concat([over, silent, failed, _mispriced(sent, events), _misspent(sent)])
+    return pl.concat(
+        [over, silent, failed, _mispriced(sent, events), _misspent(sent), _amended(sent)]
+    )
 
 
 def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -305,6 +307,32 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         },
     )
     return pl.concat([off_price, off_sum])
+
+
+def _amended(lines: pl.DataFrame) -> pl.DataFrame:
+    """Return booked lines whose standing executions are no longer what was booked."""
+    units, pence = pl.col("executed_units"), pl.col("executed_consideration")
+    other_units = units != q.minor("confirmed_units")
+    changed = lines.filter(
+        (pl.col("state") == "booked")
+        & (other_units | (pence != q.minor("confirmed_consideration")))
+    )
+    return _found(
+        changed,
+        **{
+            "class": pl.when(other_units)
+            .then(pl.lit("quantity"))
+            .otherwise(pl.lit("consideration")),
+            "reference": pl.col("instruction_id"),
+            "ours": pl.when(other_units)
+            .then(pl.col("confirmed_units").cast(q.QUANTITY))
+            .otherwise(pl.col("confirmed_consideration").cast(q.QUANTITY)),
+            "theirs": pl.when(other_units)
+            .then(q.as_decimal(units, q.QUANTITY))
+            .otherwise(q.as_decimal(q.cash_to_quantity(pence), q.QUANTITY)),
+            "evidence": pl.lit("amended after it was booked"),
+        },
+    )
 
 
 def _misspent(lines: pl.DataFrame) -> pl.DataFrame:

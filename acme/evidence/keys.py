@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from acme.lakehouse.files import write_atomic
-from acme.lakehouse.home import Home
+from acme.lakehouse.home import Home, event_clock
 
 OWNER_ONLY = 0o600
 SALT_BYTES = 32
@@ -28,8 +30,17 @@ def signing_key(home: Home) -> Ed25519PrivateKey:
 
 
 def salt_key(home: Home) -> bytes:
-    """Return the scheme salt key (`rules §6`), making it on first use."""
-    return _kept(home.keys / "salt.key", lambda: secrets.token_bytes(SALT_BYTES))
+    """Return the scheme salt key (`rules §6`), making it on first use.
+
+    On the event clock, which is for history, simulation and tests, it is the same everywhere: the
+    same inputs give the same roots and seals on every machine.
+    """
+    make = _known_salt if event_clock(home) else lambda: secrets.token_bytes(SALT_BYTES)
+    return _kept(home.keys / "salt.key", make)
+
+
+def _known_salt() -> bytes:
+    return hashlib.sha256(b"a salt for history, simulation and tests").digest()
 
 
 def public_key(home: Home) -> str:
@@ -53,7 +64,7 @@ def _new_signing_key() -> bytes:
     return key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
 
-def _kept(path: Path, make: object) -> bytes:
-    if not path.exists() and callable(make):
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    if not path.exists():
         write_atomic(path, make(), mode=OWNER_ONLY)
     return path.read_bytes()

@@ -38,9 +38,16 @@ def content_hash(contract: Contract, frame: pl.DataFrame) -> str:
 
 
 def content_hash_of_enforced(contract: Contract, frame: pl.DataFrame) -> str:
-    """As `content_hash`, for a frame that `contract.enforce` returned."""
+    """As `content_hash`, for a frame that `contract.enforce` returned.
+
+    Where the key itself is not hashed (where a row stood in a file, say), the rows are put in
+    the order of all that is.
+    """
     digest = hashlib.sha256(_heading(contract))
     columns = contract.hashed_columns
+    names = [column.name for column in columns]
+    if not set(contract.key) <= set(names):
+        frame = frame.sort(names, nulls_last=False)
     line = pl.concat_str([_text(column) for column in columns], separator="\t") + "\n"
     for rows in frame.iter_slices(_SLICE_ROWS):
         digest.update(_bytes_of(rows.select(line.alias("line")).to_series()))

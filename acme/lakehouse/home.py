@@ -1,4 +1,4 @@
-"""Where everything of one installation lies below ACME_HOME; no file is read or written here."""
+"""Where everything of one installation lies below ACME_HOME, and the clock it was given."""
 
 import os
 from dataclasses import dataclass
@@ -116,3 +116,23 @@ def clock() -> Clock:
             return value
         case _:
             raise ClockError(f"ACME_CLOCK: expected 'database' or 'event', got {value!r}")
+
+
+def event_clock(home: Home) -> bool:
+    """Say whether an order's time is the one its file gives.
+
+    The clock is chosen once, by `acme init`, and recorded: two clocks in one installation would
+    date the same orders differently. Raises `ClockError` where ACME_CLOCK names another one.
+    """
+    recorded = clock_record(home)
+    if not recorded.exists():
+        return clock() == "event"
+    chosen = recorded.read_text("utf-8").strip()
+    if "ACME_CLOCK" in os.environ and clock() != chosen:
+        raise ClockError(f"ACME_CLOCK is {clock()!r}, but this installation runs on {chosen!r}")
+    return chosen == "event"
+
+
+def clock_record(home: Home) -> Path:
+    """Return where `acme init` keeps the clock it was given."""
+    return home.root / "clock"

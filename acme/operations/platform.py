@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import time
-from pathlib import Path
 
 from acme.lakehouse import postgres
 from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
-from acme.lakehouse.home import ClockError, Home, clock
+from acme.lakehouse.home import Home, clock, clock_record, event_clock
 from acme.lakehouse.lake import Lake
 from acme.lakehouse.migrate import migrate
 
@@ -36,7 +35,7 @@ def open_platform(home: Home | None = None) -> Platform:
     started or reached.
     """
     where = home or Home.from_env()
-    if not _clock_record(where).exists():
+    if not clock_record(where).exists():
         raise NotInitialisedError(f"nothing is installed in {where.root}: run `acme init` first")
     url = postgres.start(where)
     return Platform(where, url, Control(url), Lake(where, url))
@@ -53,30 +52,11 @@ def initialise(home: Home, currency: str, cutoff: time, timezone: str) -> Platfo
     return platform
 
 
-def event_clock(home: Home) -> bool:
-    """Say whether an order's time is the one its file gives.
-
-    The clock is chosen once, by `acme init`, and recorded: two clocks in one installation would
-    date the same orders differently. Raises `ClockError` where ACME_CLOCK names another one.
-    """
-    recorded = _clock_record(home)
-    if not recorded.exists():
-        return clock() == "event"
-    chosen = recorded.read_text("utf-8").strip()
-    if "ACME_CLOCK" in os.environ and clock() != chosen:
-        raise ClockError(f"ACME_CLOCK is {clock()!r}, but this installation runs on {chosen!r}")
-    return chosen == "event"
-
-
 def _record_clock(home: Home) -> None:
-    record = _clock_record(home)
+    record = clock_record(home)
     if not record.exists():
         write_atomic(record, f"{clock()}\n".encode())
     event_clock(home)
-
-
-def _clock_record(home: Home) -> Path:
-    return home.root / "clock"
 
 
 def wait_seconds() -> float:

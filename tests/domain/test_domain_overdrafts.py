@@ -37,12 +37,13 @@ BUY, SELL = {"kind": "buy", "side": "B"}, {"kind": "sell", "side": "S"}
 @pytest.mark.parametrize(
     ("order", "consideration", "beyond"),
     [
-        # 10 at 2.00, stress 0.1: a buy may cost 22.01, a sale must bring 18.00.
-        (BUY, "22.01", False),
-        (BUY, "22.02", True),
+        # 10 at 2.00, stress 0.1: at the stress a buy costs 22.00 and a sale brings 18.00. At the
+        # stress counts as well: pennies of several such orders add up.
+        (BUY, "22.00", True),
+        (BUY, "21.99", False),
         (BUY, "0.01", False),
-        (SELL, "18.00", False),
-        (SELL, "17.99", True),
+        (SELL, "18.00", True),
+        (SELL, "18.01", False),
         (SELL, "99.00", False),
     ],
 )

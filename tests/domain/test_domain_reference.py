@@ -1,8 +1,9 @@
 """Which reference data counts: versions, whole sets, opening positions (`rules §2`, `§5`)."""
 
-from datetime import UTC, date, time
+from datetime import date, time
 
 import polars as pl
+import pytest
 from domain_frames import CUT_OFF, KNOWN_AT, P, T, frame
 
 from acme.domain import booking, holds
@@ -33,6 +34,7 @@ PARAMETERS = {
     "schedule": pl.String,
     "valid_from": pl.Date,
 }
+HOLIDAYS = {"calendar_id": pl.String, "holiday": pl.Date, "name": pl.String}
 ASSETS = {
     "asset_id": pl.String,
     "name": pl.String,
@@ -54,6 +56,34 @@ POSITIONS = {
 }
 
 
+def run(feeds: dict[str, list[dict]], known: dict[str, list[dict]] | None = None) -> dict:
+    """Run the process on rows by feed, all of one file, and on what was known of the run before."""
+    origin = {"file_sha256": "f2", "sequence": 2, "landed_at": CUT_OFF}
+    schemas = {
+        "assets": ASSETS,
+        "holidays": HOLIDAYS,
+        "risk_profiles": WEIGHTS,
+        "risk_profile_parameters": PARAMETERS,
+        "pots": POTS,
+        "opening_positions": POSITIONS,
+    }
+    before = schemas | {"pots": POTS | {"status": pl.String}}
+    seen = frame({"key": pl.String, "accepted_sha256": pl.String}, [])
+    inputs = {
+        "previous.core.holds": pl.DataFrame(schema=holds.HOLD_SCHEMA),
+        "accepted.opening_positions": seen,
+        "accepted.pots": seen,
+    }
+    for name, schema in schemas.items():
+        rows = [origin | {"row": n} | r for n, r in enumerate(feeds.get(name, []), 2)]
+        inputs[f"feed.{name}"] = frame(schema | ORIGIN, rows)
+        inputs[f"previous.core.{name}"] = frame(
+            {"run_date": pl.Date} | before[name],
+            [{"run_date": P} | r for r in (known or {}).get(name, [])],
+        )
+    return process.run(DAY, inputs)
+
+
 def landed(weights: list[tuple], known: list[tuple]) -> pl.DataFrame:
     """Return core.risk_profiles after a file of these weights of profile R."""
 
@@ -63,31 +93,7 @@ def landed(weights: list[tuple], known: list[tuple]) -> pl.DataFrame:
             for a, w, v in given
         ]
 
-    origin = {"file_sha256": "f2", "sequence": 2, "landed_at": CUT_OFF}
-    feed = frame(
-        WEIGHTS | ORIGIN, [r | origin | {"row": n} for n, r in enumerate(rows(weights), 2)]
-    )
-    run_date = {"run_date": pl.Date}
-    outputs = process.run(
-        DAY,
-        {
-            "feed.assets": frame(ASSETS | ORIGIN, []),
-            "feed.risk_profiles": feed,
-            "feed.risk_profile_parameters": frame(PARAMETERS | ORIGIN, []),
-            "feed.pots": frame(POTS | ORIGIN, []),
-            "feed.opening_positions": frame(POSITIONS | ORIGIN, []),
-            "previous.core.assets": frame(run_date | ASSETS, []),
-            "previous.core.risk_profiles": frame(
-                run_date | WEIGHTS, [{"run_date": P} | r for r in rows(known)]
-            ),
-            "previous.core.risk_profile_parameters": frame(run_date | PARAMETERS, []),
-            "previous.core.pots": frame(run_date | POTS | {"status": pl.String}, []),
-            "previous.core.holds": pl.DataFrame(schema=holds.HOLD_SCHEMA),
-            "accepted.opening_positions": frame(
-                {"key": pl.String, "accepted_sha256": pl.String}, []
-            ),
-        },
-    )
+    outputs = run({"risk_profiles": rows(weights)}, {"risk_profiles": rows(known)})
     return outputs["core.risk_profiles"]
 
 
@@ -140,27 +146,73 @@ def test_the_newest_version_of_an_asset_on_a_date() -> None:
 
 
 def test_no_opening_position_is_lost() -> None:
-    """A position in an asset that is valid only from a later date must be posted or refused."""
+    """A position that cannot be posted is an error, never left out."""
     entries = booking.Entries()
     schema = POSITIONS | {
         "event_time": pl.Datetime("us", "UTC"),
         "known_at": pl.Datetime("us", "UTC"),
     }
-    position = {
-        "as_of": P,
-        "pot_id": "P1",
-        "asset_id": "LATER",
-        "units": "10",
-        "event_time": CUT_OFF.astimezone(UTC),
-        "known_at": KNOWN_AT,
-    }
-    try:
+    position = POSITION | {"asset_id": "LATER", "event_time": CUT_OFF, "known_at": KNOWN_AT}
+    with pytest.raises(ValueError, match="LATER"):
         booking.open_positions(
             entries,
             frame(schema, [position]),
             pl.DataFrame({"pot_id": ["P1"], "book": ["live"]}),
             pl.DataFrame({"asset_id": ["A"], "custodian_id": ["CUST"]}),
         )
-    except (ValueError, LookupError):
-        return
-    assert entries.all_postings().height == 2
+
+
+POSITION = {"as_of": P, "pot_id": "P1", "asset_id": "A", "units": "10"}
+POT = {"pot_id": "P1", "member_ref": "m", "risk_profile_id": "R", "book": "live", "opened_on": OLD}
+ASSET = {"asset_id": "A", "name": "Fund", "custodian_id": "CUST", "valid_from": OLD}
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({}, True),
+        ({"as_of": T}, False),  # not before the first run
+        ({"asset_id": "LATER"}, False),  # no version valid yet
+    ],
+)
+def test_opening_positions_are_taken_or_refused_by_name(change: dict, taken: bool) -> None:
+    later = ASSET | {"asset_id": "LATER", "valid_from": date(2026, 3, 12)}
+    outputs = run(
+        {"opening_positions": [POSITION | change], "pots": [POT], "assets": [ASSET, later]}
+    )
+    assert outputs["stage.opening_positions"].height == int(taken)
+    assert outputs["stage.reference_quarantine"].height == int(not taken)
+
+
+def test_a_position_of_a_pot_on_hold_does_not_stop_the_day() -> None:
+    """Two rows disagree on a pot: its key is on hold, and with it what stands on it (`rules §10`).
+
+    Post opens positions of known pots alone and stops at any other: the position has to wait, or
+    be refused by name, not to be handed over.
+    """
+    outputs = run(
+        {
+            "opening_positions": [POSITION, POSITION | {"pot_id": "P2"}],
+            "pots": [POT, POT | {"opened_on": T}, POT | {"pot_id": "P2"}],
+            "assets": [ASSET],
+        }
+    )
+    assert outputs["stage.landed_pots"]["pot_id"].to_list() == ["P2"]
+    assert outputs["stage.opening_positions"]["pot_id"].to_list() == ["P2"]
+
+
+def test_a_hold_of_a_replaced_set_ends_with_it() -> None:
+    """A later whole set without the disputed asset leaves nothing to decide."""
+    weight = {"risk_profile_id": "R", "valid_from": NEW}
+    first = [
+        weight | {"asset_id": "A", "weight": "0.2"},
+        weight | {"asset_id": "A", "weight": "0.4"},
+        weight | {"asset_id": "CASH", "weight": "0.4"},
+    ]
+    second = [
+        {"sequence": 3, "file_sha256": "f3"} | weight | {"asset_id": a, "weight": w}
+        for a, w in (("B", "0.6"), ("CASH", "0.4"))
+    ]
+    outputs = run({"risk_profiles": first + second})
+    assert weights_on(outputs["core.risk_profiles"]) == {"B": "0.60", "CASH": "0.40"}
+    assert outputs["stage.reference_holds"].is_empty()

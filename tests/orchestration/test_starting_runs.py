@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, time
 import dagster as dg
 import pytest
 
-from acme.domain.calendars import Calendar, CutOff
+from acme.domain.calendars import CutOff
 from acme.lakehouse.control import LandedFile
 from orchestration.calendar_file import DealingCalendar
 from orchestration.partitions import business_dates
 from sensors.cut_off import cut_off_schedule
-from sensors.inbox import next_morning
+from sensors.inbox import next_day
 
 NOON = CutOff(time(12), "Europe/London")
 # Good Friday, Easter Monday, and a holiday that falls on a Saturday.
@@ -77,6 +77,14 @@ def test_the_schedule_keeps_local_time() -> None:
     assert late(context).partition_key == "2024-03-04"
 
 
+def test_the_schedule_leaves_a_date_without_prices_to_the_sensor() -> None:
+    tick = datetime(2024, 4, 2, 11, tzinfo=UTC)
+    context = dg.build_schedule_context(scheduled_execution_time=tick)
+    told = cut_off_schedule(CALENDAR, lambda _: False)(context)
+    assert isinstance(told, dg.SkipReason)
+    assert isinstance(cut_off_schedule(CALENDAR, lambda _: True)(context), dg.RunRequest)
+
+
 # ---- the inbox ----------------------------------------------------------------------------------
 
 PRICES = LandedFile(
@@ -105,18 +113,21 @@ class FakeControl:
         return self.files
 
 
-def asked(last: date | None, files: list[LandedFile], today: date) -> object:
-    return next_morning(FakeControl(last, files), Calendar(frozenset(HOLIDAYS)), today)
+def asked(last: date | None, files: list[LandedFile], now: datetime) -> object:
+    return next_day(FakeControl(last, files), CALENDAR, now)
 
 
-THURSDAY, TUESDAY = date(2024, 3, 28), date(2024, 4, 2)
+THURSDAY = date(2024, 3, 28)
+# Noon in London in summer is 11:00 UTC.
+TUESDAY = datetime(2024, 4, 2, 11, tzinfo=UTC)
+JUST_BEFORE = datetime(2024, 4, 2, 10, 59, 59, 999_999, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("last", "files", "today", "reason"),
+    ("last", "files", "now", "reason"),
     [
         (None, [PRICES], TUESDAY, "started by a person"),
-        (THURSDAY, [PRICES], date(2024, 4, 1), "the next business date is 2024-04-02"),
+        (THURSDAY, [PRICES], JUST_BEFORE, "the cut-off of 2024-04-02 has not passed"),
         (THURSDAY, [], TUESDAY, "2024-04-02 waits for closing_prices"),
         (THURSDAY, [ORDERS], TUESDAY, "2024-04-02 waits for closing_prices"),
         (
@@ -127,15 +138,15 @@ THURSDAY, TUESDAY = date(2024, 3, 28), date(2024, 4, 2)
         ),
     ],
 )
-def test_the_morning_waits(
-    last: date | None, files: list[LandedFile], today: date, reason: str
+def test_a_date_waits(
+    last: date | None, files: list[LandedFile], now: datetime, reason: str
 ) -> None:
-    told = asked(last, files, today)
+    told = asked(last, files, now)
     assert isinstance(told, dg.SkipReason)
     assert reason in str(told.skip_message)
 
 
-def test_the_morning_of_the_due_date_is_asked_for_once_per_content() -> None:
+def test_the_due_date_is_asked_for_once_per_content() -> None:
     first = asked(THURSDAY, [PRICES], TUESDAY)
     again = asked(THURSDAY, [PRICES], TUESDAY)
     more = asked(THURSDAY, [PRICES, ORDERS], TUESDAY)

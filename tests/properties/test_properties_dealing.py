@@ -339,9 +339,12 @@ def test_one_changed_posting_is_always_found(dealing: Dealing, data: st.DataObje
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9), st.integers(0, 10**8), st.integers(-3, 3))
-def test_a_cost_within_stress_is_no_cause(units: int, price: int, stress: int, off: int) -> None:
-    """`rules §8.3`: a buy is beyond stress exactly where it costs more than its stressed cost."""
-    cost = q.stressed_cost(units, price, stress) + off
+def test_a_cost_at_its_stress_or_above_is_a_cause(
+    units: int, price: int, stress: int, off: int
+) -> None:
+    """`rules §8.3`: from the exact worth at the stress, rounded half-even, on."""
+    worst = Fraction(units, 10**6) * Fraction(price, 10**6) * (1 + Fraction(stress, 10**8))
+    cost = round(worst * 100) + off
     frame = pl.DataFrame(
         [("U", "B", units, cost, Decimal(price).scaleb(-6), Decimal(stress).scaleb(-8))],
         schema={
@@ -354,7 +357,7 @@ def test_a_cost_within_stress_is_no_cause(units: int, price: int, stress: int, o
         },
         orient="row",
     )
-    assert overdrafts.beyond_stress(frame).is_empty() == (off <= 0)
+    assert overdrafts.beyond_stress(frame).is_empty() == (off < 0)
 
 
 def test_the_dates_of_this_module_are_in_order() -> None:
