@@ -102,8 +102,9 @@ def disproved(
     """Return break_id of the earlier breaks that today's evidence is able to disprove.
 
     A statement's break needs a whole statement of the same custodian and basis (any basis for
-    `stale_statement`); a price or consideration break needs its confirmation amended, or its line
-    still open and judged again; other instruction breaks are always judged. whole_statements:
+    `stale_statement`); a price, consideration or quantity break of an instruction needs its
+    confirmation amended, or its line still open and judged again; others of an instruction are
+    always judged. whole_statements:
     book, custodian_id, basis. confirmations: all known events. lines: open lines.
     """
     accounts = set(whole_statements.select("book", "custodian_id", "basis").iter_rows())
@@ -117,7 +118,7 @@ def disproved(
             return (row["book"], row["custodian_id"]) in custodians
         if row["basis"] is not None:
             return (row["book"], row["custodian_id"], row["basis"]) in accounts
-        if row["class"] in {"price", "consideration"}:
+        if row["class"] in {"price", "consideration", "quantity"}:
             return row["reference"] in revisited
         return True
 

@@ -70,9 +70,26 @@ def resolve(
     disputed = latest.filter(pl.len().over("key") > 1)
     held = _holds(feed, disputed, values, mine, run_date)
     named = latest.select("key").unique()
+    settled = latest.join(disputed.select("key"), on="key", how="anti")
     return Resolved(
-        rows=latest.join(disputed.select("key"), on="key", how="anti").sort("key"),
+        rows=_first_of_its_values(per_file, settled).sort("key"),
         holds=pl.concat([mine.join(named, on="key", how="anti"), held]).sort("key"),
+    )
+
+
+def _first_of_its_values(per_file: pl.DataFrame, latest: pl.DataFrame) -> pl.DataFrame:
+    """Return the first row that gave each key its latest values: repeating changes nothing."""
+    final = latest.select("key", pl.col("values_sha256").alias("_final"))
+    joined = per_file.join(final, on="key")
+    same = pl.col("values_sha256") == pl.col("_final")
+    changed = joined.filter(~same).group_by("key").agg(pl.col("sequence").max().alias("_changed"))
+    return (
+        joined.filter(same)
+        .join(changed, on="key", how="left")
+        .filter(pl.col("sequence") > pl.col("_changed").fill_null(-1))
+        .sort("sequence")
+        .unique("key", keep="first", maintain_order=True)
+        .drop("_final", "_changed")
     )
 
 

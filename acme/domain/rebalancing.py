@@ -138,16 +138,23 @@ def _numbered(
     balances: pl.DataFrame, orders: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return balances and orders with `pot`, and the pots that it numbers."""
-    if not _is_sorted(balances):
+    number, held = _runs(balances)
+    if not _is_sorted(held):
         balances = balances.sort(POT)
-    number = balances.select(pl.struct(POT).rle_id()).to_series().alias("pot")
-    held = balances.select(POT).filter((number != number.shift(1)).fill_null(value=True))
+        number, held = _runs(balances)
     ordering = orders.select(POT).unique()
     holders = held.with_row_index("pot").join(ordering, on=POT)
     others = ordering.join(holders, on=POT, how="anti")
     numbers = pl.concat([holders, others.with_row_index("pot", offset=held.height)])
     pots = pl.concat([held, others])
     return balances.with_columns(number), orders.join(numbers, on=POT), pots
+
+
+def _runs(balances: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """Number the runs of rows of one pot, and return the POT of each run."""
+    number = balances.select(pl.struct(POT).rle_id()).to_series().alias("pot")
+    first_of_run = (number != number.shift(1)).fill_null(value=True)
+    return number, balances.select(POT).filter(first_of_run)
 
 
 def _is_sorted(frame: pl.DataFrame) -> bool:
@@ -526,9 +533,9 @@ def propose(
     """Return POT, asset_id, outcome, delta, trade (Int128, signed) for due pots (`rules §5.2-5.4`).
 
     due: as `find_due` returns it; the result is in its order, then by asset_id. Pots without value
-    and with an open withdrawal sell what is available instead.
+    and with an open withdrawal sell what is available instead. `row` is the pot's row in `due`.
     """
-    pots = due.drop("pot").with_row_index("row")
+    pots = due.drop("pot", "row", strict=False).with_row_index("row")
     row = _rows_of(projection.positions["pot"], due["pot"])
     positions = projection.positions.with_columns(row)
     terms = _market_terms(market)
@@ -547,7 +554,7 @@ def propose(
         [
             _at(due, proposed["row"], POT),
             _at(terms, proposed["asset"], ["asset_id"]),
-            proposed.select("outcome", "delta", "trade"),
+            proposed.select("outcome", "delta", "trade", "row"),
         ],
         how="horizontal",
     )
@@ -616,6 +623,7 @@ def _deltas(
     )
     return (
         wide.with_columns((target - pl.col("units")).alias("delta"))
+        .drop("weight", "value", "units")
         .filter(pl.col("delta") != 0)
         .with_columns(q.consideration_expr(pl.col("delta").abs(), pl.col("price")).alias("worth"))
     )
@@ -757,19 +765,20 @@ def rebalance(
     Decisions are sorted by POT, asset_id; trades likewise.
     """
     projection = project(balances, orders, market)
-    judged = find_due(pots, projection, profiles, market).sort(POT)
+    judged = find_due(pots, projection, profiles, market).sort(POT).with_row_index("row")
     proposed = propose(judged, projection, profiles, market)
     no_units = pl.lit(None, dtype=q.UNITS)
     of_pots = judged.select(
         *POT, pl.lit("").alias("asset_id"), "outcome",
         q.as_decimal(pl.col("value"), q.CASH).alias("value"),
-        no_units.alias("delta_units"), no_units.alias("trade_units"),
+        no_units.alias("delta_units"), no_units.alias("trade_units"), "row",
     )
     of_assets = proposed.select(
         *POT, "asset_id", "outcome",
         pl.lit(None, dtype=q.CASH).alias("value"),
         q.as_decimal(pl.col("delta"), q.UNITS).alias("delta_units"),
         q.as_decimal(pl.col("trade"), q.UNITS).alias("trade_units"),
+        "row",
     )
     trades = proposed.filter(pl.col("trade") != 0).select(
         *POT, "asset_id",
@@ -777,5 +786,5 @@ def rebalance(
         q.as_decimal(pl.col("trade").abs(), q.UNITS).alias("units"),
     )
     # Both parts are in order already, a pot's own row before those of its assets.
-    decisions = pl.concat([of_pots, of_assets]).sort(POT, maintain_order=True)
+    decisions = pl.concat([of_pots, of_assets]).sort("row", maintain_order=True).drop("row")
     return Result(decisions, trades)

@@ -204,9 +204,19 @@ def test_an_instruction_s_arithmetic_is_judged_while_its_line_is_open() -> None:
 
 
 @pytest.mark.parametrize("kind", ["quantity", "timing", "settlement_failed", "unknown"])
-def test_other_breaks_of_instructions_are_judged_every_day(kind: str) -> None:
+def test_other_breaks_of_open_instructions_are_judged_every_day(kind: str) -> None:
     before = earlier({"class": kind, "reference": "I1", "basis": None})
-    assert breaks.disproved(before, whole(), amending(), open_lines()).height == 1
+    assert breaks.disproved(before, whole(), amending(), open_lines("I1")).height == 1
+
+
+def test_a_line_that_settled_at_its_old_figures_corrects_nothing() -> None:
+    """Amended after it was booked, then settled: the new figures are not booked (`rules §9`).
+
+    The line is gone from the open ones, so today cannot show the break; that is no correction, and
+    its asset stays suspended until a correction or a person ends it.
+    """
+    before = earlier({"class": "quantity", "reference": "I1", "basis": None})
+    assert breaks.disproved(before, whole(), amending(), open_lines()).is_empty()
 
 
 SUSPENDS = {"quantity", "missing_at_custodian", "missing_in_ledger", "unknown"}

@@ -272,10 +272,39 @@ def test_an_instruction_without_answer(dealt: date, events: list[dict], kinds: l
     assert [row[0] for row in found_] == kinds
 
 
+BOOKED = BUY_LINE | {
+    "state": "booked",
+    "confirmed_units": "10",
+    "confirmed_consideration": "20.00",
+}
+
+
 def test_a_failed_settlement() -> None:
-    assert instructions(BUY_LINE | {"state": "booked"}, FILL, {"event": "failed"}) == [
+    assert instructions(BOOKED, FILL, {"event": "failed"}) == [
         ("settlement_failed", "I1", None, None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("amendment", "expected"),
+    [
+        ({}, []),
+        ({"units": "9", "consideration": "18.00"}, [("quantity", "I1", Decimal(10), Decimal(9))]),
+        (
+            {"consideration": "20.01"},
+            [
+                ("consideration", "I1", Decimal(20), Decimal("20.01")),
+                ("consideration", "c2", None, Decimal("20.01")),
+            ],
+        ),
+        (
+            {"event": "cancelled", "units": None, "price": None, "consideration": None},
+            [("quantity", "I1", Decimal(10), Decimal(0))],
+        ),
+    ],
+)
+def test_an_amendment_of_a_booked_line_shows(amendment: dict, expected: list) -> None:
+    assert instructions(BOOKED, FILL, FILL | {"amends": "c1"} | amendment) == expected
 
 
 @pytest.mark.parametrize(

@@ -363,10 +363,9 @@ before(D2).executed("cr-1", CR, D1, "2.0000", "10", "20.00")
 before(D3).land("confirmations", f"cr-2,{CR},executed,{D2},2.0000,10.5,21.00,,cr-1")
 
 
-def test_an_amendment_after_booking_reverses_and_books_again(played: Scenario) -> None:
+def test_an_amendment_after_booking_is_a_break_and_moves_nothing(played: Scenario) -> None:
     assert played.pot(D2, "cr1")["in_flight", "USD"] == d("20")
-    assert played.pot(D3, "cr1")["in_flight", "USD"] == d("21")
-    frame = played.frame("ledger_journals", D3).filter(pl.col("order_id") == oid("cr1"))
-    # Reversed and booked again with the effective date of the dealing; the two are linked.
-    assert set(frame["effective_date"]) == {D1}
-    assert frame["reverses"].drop_nulls().len() == 1
+    assert played.pot(D3, "cr1")["in_flight", "USD"] == d("20")
+    found = played.frame("reconciliation_breaks", D3).filter(pl.col("reference") == CR)
+    assert found.select("class", "ours", "theirs").rows() == [("consideration", d("20"), d("21"))]
+

@@ -36,11 +36,13 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "orders", resolved.rows, inputs["accepted.orders"], "order_already_taken"
     )
     waiting = inputs["previous.stage.pending_orders"].drop("run_date")
-    named = pl.concat([resolved.rows.select("key"), resolved.holds.select("key")]).unique()
-    kept = waiting.join(named, left_on=holds.key_text(KEY), right_on="key", how="anti")
-    rows = pl.concat(
-        [kept.select(_columns(waiting)), _dated(day, new, inputs).select(_columns(waiting))]
-    )
+    waiting = waiting.with_columns(holds.key_text(KEY).alias("key"))
+    # An equal row again changes nothing, not even the time of an order that waits.
+    new = new.join(waiting, on=["key", "values_sha256"], how="anti")
+    named = pl.concat([new.select("key"), resolved.holds.select("key")]).unique()
+    kept = waiting.join(named, on="key", how="anti").drop("key")
+    columns = _columns(kept)
+    rows = pl.concat([kept, _dated(day, new, inputs).select(columns)])
     due = rows.filter(pl.col("dealing_date") <= day.run_date).with_columns(
         pl.lit(day.run_date).alias("dealing_date")
     )

@@ -37,7 +37,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         outputs[f"core.{feed}"] = _replace(inputs[f"previous.core.{feed}"], rows, whole)
     pots, quarantined_pots, pot_holds, accepted_pots = _pots(day, inputs)
     positions, quarantined, position_holds, accepted = _opening_positions(
-        day, inputs, outputs["core.assets"]
+        day, inputs, outputs["core.assets"], pots
     )
     return outputs | {
         "stage.landed_pots": pots,
@@ -91,7 +91,7 @@ def _refused(rows: pl.DataFrame, rule: str, detail: str) -> pl.DataFrame:
 
 
 def _opening_positions(
-    day: Day, inputs: Mapping[str, pl.DataFrame], assets: pl.DataFrame
+    day: Day, inputs: Mapping[str, pl.DataFrame], assets: pl.DataFrame, pots: pl.DataFrame
 ) -> tuple[pl.DataFrame, ...]:
     resolved = holds.resolve(
         "opening_positions",
@@ -120,7 +120,16 @@ def _opening_positions(
             f"the asset has no version that is valid on {day.run_date}",
         ),
     ]
-    taken = new.filter(in_time).join(valid, on="asset_id", how="semi")
+    dated = new.filter(in_time).join(valid, on="asset_id", how="semi")
+    known = pots.select("pot_id")
+    refused.append(
+        _refused(
+            dated.join(known, on="pot_id", how="anti"),
+            "pot_not_known",
+            "the pot is not known, or on hold; land the position again once it is",
+        )
+    )
+    taken = dated.join(known, on="pot_id", how="semi")
     columns = ["as_of", "pot_id", "asset_id", "units", "file_sha256"]
     return (
         taken.select(columns),
