@@ -1,7 +1,7 @@
 """`python -m benchmarks`: every benchmark, one after the other.
 
-`--small` shows in about a minute that they work; its ratios say little, because fixed costs
-weigh more the fewer pots there are.
+`--small` only shows that they work; its ratios say little, because fixed costs weigh more the
+fewer pots there are.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,8 @@ class Cost:
 
 
 def measure(work: Callable[[], object]) -> Cost:
-    """Run `work` once in this process; the peak is that of the whole process so far."""
+    """Run `work` once in this process; the peak is that of the whole process while it ran."""
+    _forget_peak()
     cpu, wall = cpu_seconds(), time.perf_counter()
     work()
     wall = time.perf_counter() - wall
@@ -44,8 +46,13 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _forget_peak() -> None:
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
 def peak_mib() -> float:
-    """Return the largest resident size of this process so far.
+    """Return the largest resident size of this process since the last measurement began.
 
     `ru_maxrss` of a child also counts what its parent had when it forked; Linux's own high-water
     mark does not.
