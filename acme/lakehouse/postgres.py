@@ -410,6 +410,9 @@ def _installation(record: _Record, account: _Account) -> Path:
 
 def _copy_binaries(wheel: Path, copy: Path) -> None:
     _make_open_folder(copy.parent)
+    # What a start that was killed left half copied; only one start works here at a time.
+    for left in copy.parent.glob(".binaries-*"):
+        shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=".binaries-", dir=copy.parent))
     libraries = wheel.parent.with_name(f"{wheel.parent.name}.libs")
     shutil.copytree(wheel, partial / wheel.parent.name / wheel.name)
