@@ -72,6 +72,12 @@ def refuse_out_of_turn(run: Run, calendars: Calendars) -> None:
     dealing = calendars.dealing
     if not dealing.is_business_date(run.run_date):
         raise DayRefusedError(f"{run.run_date} is not a business date of the scheme")
+    currency = run.control.scheme().currency
+    if not run.control.known("asset", [currency]):
+        raise DayRefusedError(
+            f"{run.run_date} cannot run: no assets file has a row for the scheme's currency"
+            f" {currency}, which names the custodian of the cash; land assets first"
+        )
     last = run.control.last_published()
     if last is None or run.control.is_published(run.run_date):
         return
