@@ -38,6 +38,25 @@ def compute(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     return run.execute(spec)
 
 
+# ---- look back -------------------------------------------------------------------------------
+
+
+def look_back(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
+    """Run a process that reads rows of its own choice from earlier runs; seldom any."""
+    module = spec.module("process")
+    frames = run.inputs(spec)
+    day = run.day()
+    needed = module.wanted(day, frames)
+    first, *others = spec.looks_back
+    since = needed["dealing_date"].min()
+    dates = [] if since is None else run.dates_since(since)
+    rows = module.found(day, frames, needed, run.history(first, dates))
+    frames[f"history.{first}"] = rows
+    for dataset in others:
+        frames[f"history.{dataset}"] = run.history(dataset, rows["run_date"].unique().to_list())
+    return run.write(spec, module.run(day, frames))
+
+
 # ---- land -----------------------------------------------------------------------------------
 
 
@@ -289,6 +308,7 @@ def _dispatch(run_date: date, custodian: str, name: str, content: bytes) -> Disp
 
 EXECUTORS: dict[str, Callable[[Run, ProcessSpec], dict[str, Partition]]] = {
     "DayProcess": compute,
+    "LookBack": look_back,
     "LandFiles": land,
     "SealBatches": seal,
     "PublishDate": publish,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import ModuleType
@@ -56,6 +56,7 @@ class ProcessSpec:
     reads_previous: tuple[str, ...] = ()
     feeds: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
+    looks_back: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     checks: tuple[CheckSpec, ...] = field(default=())
 
@@ -142,6 +143,15 @@ class Run:
         if previous is None:
             return {f"previous.{d}": dataset_contract(d).empty() for d in datasets}
         return {f"previous.{d}": f for d, f in self.lake.read(previous, datasets).items()}
+
+    def history(self, dataset: str, dates: Iterable[date]) -> pl.DataFrame:
+        """Return the partitions that published runs of `dates` wrote, `run_date` included."""
+        frames = [self.lake.read(day, [dataset])[dataset] for day in sorted(dates)]
+        return pl.concat([dataset_contract(dataset).empty(), *frames])
+
+    def dates_since(self, since: date) -> list[date]:
+        """Return the published dates from `since` to the run before this one."""
+        return [d for d in self.control.published_dates() if since <= d < self.run_date]
 
     def feed(self, feed: str, files: list[LandedFile]) -> pl.DataFrame:
         """Return the rows of a feed's accepted files of this run, each with its origin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -80,13 +81,15 @@ def _hold_reason(
     return None
 
 
-def still_needed(book: PriceBook, horizon: date) -> dict[Key, int]:
-    """Return the accepted prices from `horizon` on, and the newest before it of each asset."""
+def still_needed(
+    book: PriceBook, horizon: date, news: AbstractSet[Key] = frozenset()
+) -> dict[Key, int]:
+    """Return the accepted prices from `horizon` on, the newest before it of each asset, `news`."""
     newest: dict[str, date] = {}
     for price_date, asset_id in book.accepted:
         if price_date < horizon:
             newest[asset_id] = max(newest.get(asset_id, price_date), price_date)
-    kept = {(d, a) for a, d in newest.items()}
+    kept = {(d, a) for a, d in newest.items()} | news
     return {k: p for k, p in book.accepted.items() if k[0] >= horizon or k in kept}
 
 
