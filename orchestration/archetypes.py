@@ -19,6 +19,7 @@ from acme.domain.reference import assets_on
 from acme.evidence import seals, versions
 from acme.evidence.keys import salt_key, signing_key
 from acme.lakehouse.control import DatasetManifest, Dispatch, LandedFile
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.hashing import content_hash_of_enforced
 from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Partition, dataset_contract
@@ -68,11 +69,13 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     day = run.day(add(known, run.feed("holidays", offered), run.run_date))
     refuse_out_of_turn(run, day.calendars)
     by_event = event_clock(run.platform.home)
+    reach("inputs.fix:before")
     fixed = run.control.fix_run_inputs(
         run.run_date,
         day.cut_off.instant(run.run_date) if by_event else None,
         epoch=run.lock.epoch,
     )
+    reach("inputs.fix:after")
     received = day.cut_off_instant if by_event else None
     files = _files_frame(fixed, received)
     accepted = files.filter(pl.col("verdict") == "accepted")
@@ -240,6 +243,7 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     )
     batches = frames["core.dealing_batches"]
     run.lock.check()
+    reach("publish.commit:before")
     run.control.publish(
         run_date=run.run_date,
         epoch=run.lock.epoch,
@@ -248,6 +252,7 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
         snapshot_id=run.lake.snapshot(),
         dispatches=_dispatches(day, frames),
     )
+    reach("publish.commit:after")
     dispatch.send_all(run.platform)
     return written
 

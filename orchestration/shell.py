@@ -20,6 +20,7 @@ from acme.domain.day import Day
 from acme.domain.process import Check, Process
 from acme.lakehouse import contracts
 from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Lake, Partition, dataset_contract
 from acme.lakehouse.landing import read_landed
@@ -204,8 +205,11 @@ class Run:
         for name, frame in outputs.items():
             if name.startswith("accepted."):
                 keys = dict(frame.select("key", "values_sha256").iter_rows())
-                self.lock.check()
-                self.control.record_accepted(name.removeprefix("accepted."), keys, self.run_date)
+                reach("accepted.record:before")
+                self.control.record_accepted(
+                    name.removeprefix("accepted."), keys, self.run_date, epoch=self.lock.epoch
+                )
+                reach("accepted.record:after")
         self.outputs = tables
         return self.lake.write(self.run_date, spec.folder, tables, published=self.published_files())
 
@@ -218,7 +222,9 @@ class Run:
     def run_check(self, spec: ProcessSpec, check: CheckSpec) -> tuple[bool, pl.DataFrame]:
         """Run a check and record what it found together with the hashes of what it read."""
         if check.engine == "dbt":
+            reach("engine.run:before")
             failures = recompute(self.platform, self.run_date, self.previous_date()).failures
+            reach("engine.run:after")
         else:
             failures = spec.check(check.name)(self.day(), self.inputs(check))
         self.record(spec.part, check.name, failures, check.reads, blocking=check.blocking)
@@ -245,7 +251,9 @@ class Run:
             ],
         }
         outcome = CheckOutcome(name, failures.is_empty(), json.dumps(detail, sort_keys=True))
+        reach("check.record:before")
         self.control.record_check(self.run_date, part, outcome, epoch=self.lock.epoch)
+        reach("check.record:after")
 
     def unproven(self, part: Part, checks: list[CheckSpec]) -> list[str]:
         """Return what is wrong with the recorded outcomes of the blocking `checks` of a part.
