@@ -106,12 +106,16 @@ class Generator:
         self.calendars = Calendars.of(pairs)
         width = max(2, len(str(worlds - 1)))
         self.worlds = [
-            World(f"W{n:0{width}}", Chance(f"{seed}:{n}", kinds, counts), self.calendars, self.dates)
+            World(
+                f"W{n:0{width}}", Chance(f"{seed}:{n}", kinds, counts), self.calendars, self.dates
+            )
             for n in range(worlds)
         ]
         self.of_asset = {a.asset_id: (w, a) for w in self.worlds for a in w.assets}
         self.custodians = Custodians(
-            self.chance, self.calendars, lambda day, a: self.of_asset[a.asset_id][0].true_price(day, a)
+            self.chance,
+            self.calendars,
+            lambda day, a: self.of_asset[a.asset_id][0].true_price(day, a),
         )
         self.custodians.assets = {name: asset for name, (_, asset) in self.of_asset.items()}
         cutoff, timezone = self.chance.of(CLOCKS)

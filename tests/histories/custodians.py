@@ -16,6 +16,7 @@ from tests.histories.chance import Chance
 from tests.histories.world import BANK, CANARY, CURRENCY, Asset, Row
 
 PENNY = Decimal("0.01")
+SIX = 6
 EXECUTIONS = {
     "filled": 45.0,
     "filled_in_parts": 12.0,
@@ -128,7 +129,9 @@ class Sent:
 class Custodians:
     """All custodians of a scheme."""
 
-    def __init__(self, chance: Chance, calendars: Calendars, prices: Callable[[date, Asset], Decimal]) -> None:
+    def __init__(
+        self, chance: Chance, calendars: Calendars, prices: Callable[[date, Asset], Decimal]
+    ) -> None:
         self.chance = chance
         self.calendars = calendars
         self.price = prices
@@ -138,6 +141,7 @@ class Custodians:
         self.moves: list[tuple[date, str, str, Decimal]] = []
         self.sides: dict[str, tuple[str, str, int]] = {}
         self.seen: list[Row] = []
+        self.fine = 0
         self.coming_statements: dict[date, list[list[Row]]] = defaultdict(list)
 
     # ---- instructions ------------------------------------------------------------------------
@@ -295,7 +299,9 @@ class Custodians:
                 sent.price = price
                 rows.append((right, land))
                 if fill.units < whole.units and chance.roll(0.7):
-                    rows.append((sent.event("cancelled", dated), self._after(land, chance.of([0, 1]))))
+                    rows.append(
+                        (sent.event("cancelled", dated), self._after(land, chance.of([0, 1])))
+                    )
             case "ended_after_booking":
                 rows.append((sent.event("cancelled", dated), land))
             case _:
@@ -304,7 +310,9 @@ class Custodians:
                     again = sent.event("executed", dated, chance.of([whole, whole, part]))
                     rows.append((again, self._after(land, chance.of([0, 1]))))
                 if chance.roll(0.5):
-                    rows.append((sent.event("cancelled", on), self._after(land, chance.of([0, 1, 2]))))
+                    rows.append(
+                        (sent.event("cancelled", on), self._after(land, chance.of([0, 1, 2])))
+                    )
         return rows, whole
 
     def _settlements(self, sent: Sent, fill: Fill, executed: str) -> Iterator[tuple[Row, date]]:
@@ -373,29 +381,38 @@ class Custodians:
                 extra.append(row | {"units": f"{Decimal(row['units']) + 1}"})
                 if chance.roll(0.6):
                     self.coming[self._after(run_date, 1)].append(dict(row))
-        if self.seen:
-            if chance.maybe(0.05, "confirmation_repeated"):
-                extra.append(dict(chance.of(self.seen)))
-            if chance.maybe(0.08, "confirmation_changed"):
-                old = chance.of(self.seen)
-                if old["units"]:
-                    extra.append(old | {"units": f"{Decimal(old['units']) + 2}"})
-            if chance.maybe(0.04, "unknown_instruction"):
-                old = chance.of(self.seen)
-                name = old["instruction_id"].replace("-live-", "-live-NO").replace("-canary-", "-canary-NO")
-                extra.append(old | {"instruction_id": name, "confirmation_id": f"{name}-{run_date}", "amends": ""})
-            if chance.maybe(0.02, "confirmation_too_fine"):
-                old = chance.of(self.seen)
-                if old["units"] and self.assets[self.sides[old["instruction_id"]][1]].decimals < 6:
-                    fine = old | {
-                        "confirmation_id": f"{old['confirmation_id']}-fine-{run_date}",
-                        "units": f"{Decimal(old['units']) + Decimal('0.000001')}",
-                    }
-                    files.append(("!confirmations", [fine]))
+        for _ in range(1 + len(self.seen) // 100):
+            one, alone = self._odd_events(run_date)
+            extra += one
+            files += alone
         self.seen += rows
         rows = rows + extra
         chance.random.shuffle(rows)
         return [("confirmations", rows), *files]
+
+    def _odd_events(self, run_date: date) -> tuple[list[Row], list[tuple[str, list[Row]]]]:
+        """Return events that repeat, contradict or name nothing, and files that fail."""
+        chance, found = self.chance, []
+        if not self.seen:
+            return [], []
+        old = chance.of(self.seen)
+        if chance.maybe(0.05, "confirmation_repeated"):
+            found.append(dict(old))
+        if old["units"] and chance.maybe(0.05, "confirmation_changed"):
+            found.append(old | {"units": f"{Decimal(old['units']) + 2}"})
+        if chance.maybe(0.03, "unknown_instruction"):
+            name = old["instruction_id"].replace("-U", "-X").replace("-A", "-N", 1)
+            new = f"{name}-{run_date}-{len(self.seen)}"
+            found.append(old | {"instruction_id": name, "confirmation_id": new, "amends": ""})
+        asset = self.assets[self.sides[old["instruction_id"]][1]]
+        if old["units"] and asset.decimals < SIX and chance.maybe(0.03, "confirmation_too_fine"):
+            self.fine += 1
+            fine = {
+                "confirmation_id": f"{old['confirmation_id']}-fine-{self.fine}",
+                "units": f"{Decimal(old['units']) + Decimal('0.000001')}",
+            }
+            return found, [("!confirmations", [old | fine])]
+        return found, []
 
     # ---- statements --------------------------------------------------------------------------
 
@@ -426,7 +443,10 @@ class Custodians:
             if chance.maybe(0.05, "statement_missing"):
                 continue
             for basis in ("settled", "traded"):
-                if not chance.maybe(0.9 if basis == "settled" else 0.25, "statement_right" if basis == "settled" else "statement_traded"):
+                if not chance.maybe(
+                    0.9 if basis == "settled" else 0.25,
+                    "statement_right" if basis == "settled" else "statement_traded",
+                ):
                     continue
                 held = {a: n for a, n in books[basis][custodian].items() if n}
                 name = f"{custodian}-{close}-{basis}"
@@ -438,13 +458,15 @@ class Custodians:
                 if chance.maybe(0.04, "statement_twice"):
                     wrong = {a: n + 1 for a, n in held.items()}
                     again = chance.of([name, f"{name}-again"])
-                    files.append(("statements", self._page_rows(again, custodian, close, basis, wrong)))
+                    files.append(
+                        ("statements", self._page_rows(again, custodian, close, basis, wrong))
+                    )
         files += [("statements", rows) for rows in self.coming_statements.pop(run_date, [])]
         return files
 
-
-
-    def _statement(self, name: str, custodian: str, day: date, basis: str, held: dict[str, Decimal]) -> list[Row]:
+    def _statement(
+        self, name: str, custodian: str, day: date, basis: str, held: dict[str, Decimal]
+    ) -> list[Row]:
         chance = self.chance
         units = [a for a in held if a != CURRENCY]
         if units and chance.maybe(0.015, "statement_wrong"):
@@ -457,7 +479,9 @@ class Custodians:
             held[CURRENCY] += PENNY
         return self._page_rows(name, custodian, day, basis, held)
 
-    def _page_rows(self, name: str, custodian: str, day: date, basis: str, held: dict[str, Decimal]) -> list[Row]:
+    def _page_rows(
+        self, name: str, custodian: str, day: date, basis: str, held: dict[str, Decimal]
+    ) -> list[Row]:
         chance = self.chance
         lines = [(a, f"{n}") for a, n in sorted(held.items()) if n]
         if not lines:

@@ -78,7 +78,9 @@ class Asset:
 class World:
     """The third parties, the vendor and the assets of one world."""
 
-    def __init__(self, tag: str, chance: Chance, calendars: Calendars, dates: Sequence[date]) -> None:
+    def __init__(
+        self, tag: str, chance: Chance, calendars: Calendars, dates: Sequence[date]
+    ) -> None:
         self.tag = tag
         self.chance = chance
         self.calendars = calendars
@@ -128,7 +130,11 @@ class World:
     def reference(self) -> list[File]:
         """Return the files of the scheme as it opens."""
         chance = self.chance
-        late = self.assets[-1] if len(self.assets) > 2 and chance.maybe(0.2, "asset_landed_later") else None
+        late = (
+            self.assets[-1]
+            if len(self.assets) > 2 and chance.maybe(0.2, "asset_landed_later")
+            else None
+        )
         first = [a for a in self.assets if a is not late]
         assets = [a.row(LONG_AGO, a.settlement_days) for a in first]
         if late is not None:
@@ -136,8 +142,12 @@ class World:
             self._later[day].append(("assets", [late.row(f"{day}", late.settlement_days)]))
             late.price = late.price + 1
         files: list[File] = [("assets", assets)]
-        files.append(("risk_profiles", [r for p in self.profiles for r in self._weights(p, LONG_AGO, first)]))
-        files.append(("risk_profile_parameters", [self._parameters(p, LONG_AGO) for p in self.profiles]))
+        files.append(
+            ("risk_profiles", [r for p in self.profiles for r in self._weights(p, LONG_AGO, first)])
+        )
+        files.append(
+            ("risk_profile_parameters", [self._parameters(p, LONG_AGO) for p in self.profiles])
+        )
         later_pot = chance.of(list(self.pots)) if chance.maybe(0.2, "pot_landed_later") else None
         rows = []
         for pot in self.pots:
@@ -165,7 +175,9 @@ class World:
             "opened_on": f"{opened}",
         }
 
-    def _weights(self, profile: str, valid_from: str, assets: Sequence[Asset], off: int = 0) -> list[Row]:
+    def _weights(
+        self, profile: str, valid_from: str, assets: Sequence[Asset], off: int = 0
+    ) -> list[Row]:
         chosen = self.chance.random.sample(list(assets), self.chance.between(1, len(assets)))
         cuts = sorted(self.chance.between(0, 100) for _ in chosen)
         shares = [b - a for a, b in zip([0, *cuts], [*cuts, 100], strict=True)]
@@ -198,7 +210,9 @@ class World:
                     if units > 0:
                         self._opened(as_of, pot, asset.asset_id, units)
             if self.chance.roll(0.85):
-                self._opened(as_of, pot, CURRENCY, Decimal(self.chance.between(1, 1_000_000)).scaleb(-2))
+                self._opened(
+                    as_of, pot, CURRENCY, Decimal(self.chance.between(1, 1_000_000)).scaleb(-2)
+                )
 
     def _opened(self, as_of: date, pot: str, asset: str, units: Decimal) -> None:
         row = {"as_of": f"{as_of}", "pot_id": pot, "asset_id": asset, "units": f"{units}"}
@@ -216,17 +230,23 @@ class World:
                 day = some_day()
                 valid = dates[min(dates.index(day) + chance.between(0, 2), len(dates) - 1)]
                 asset.versions.append((valid, asset.settlement_days - 1))
-                self._later[day].append(("assets", [asset.row(f"{valid}", asset.settlement_days - 1)]))
+                self._later[day].append(
+                    ("assets", [asset.row(f"{valid}", asset.settlement_days - 1)])
+                )
         for profile in self.profiles:
             if chance.maybe(0.15, "weights_changed"):
                 day = some_day()
                 self._later[day].append(("risk_profiles", self._weights(profile, f"{day}", assets)))
             if chance.maybe(0.1, "parameters_changed"):
                 day = some_day()
-                self._later[day].append(("risk_profile_parameters", [self._parameters(profile, f"{day}")]))
+                self._later[day].append(
+                    ("risk_profile_parameters", [self._parameters(profile, f"{day}")])
+                )
             if chance.maybe(0.03, "weights_do_not_sum"):
                 day = some_day()
-                self._later[day].append(("!risk_profiles", self._weights(profile, f"{day}", assets, 1)))
+                self._later[day].append(
+                    ("!risk_profiles", self._weights(profile, f"{day}", assets, 1))
+                )
 
     # ---- each run ----------------------------------------------------------------------------
 
@@ -273,12 +293,19 @@ class World:
             price = self.true_price(close, asset)
             row = self._price_row(close, name, price)
             limit = Decimal(asset.limit) if asset.limit else None
-            if limit and before and abs(price - before) > limit * before and chance.maybe(0.7, "price_limit_released"):
+            if (
+                limit
+                and before
+                and abs(price - before) > limit * before
+                and chance.maybe(0.7, "price_limit_released")
+            ):
                 self._later[self._run_after(run_date, 1)].append(("closing_prices", [row]))
             if chance.maybe(0.015, "price_missing"):
                 continue
             if chance.maybe(0.02, "price_late"):
-                self._later[self._run_after(run_date, chance.between(1, 2))].append(("closing_prices", [row]))
+                self._later[self._run_after(run_date, chance.between(1, 2))].append(
+                    ("closing_prices", [row])
+                )
                 continue
             rows.append(row)
             if chance.maybe(0.02, "price_conflicting"):
@@ -286,15 +313,22 @@ class World:
                 if chance.maybe(0.7, "price_conflict_released"):
                     right = price + chance.of([Decimal(0), Decimal("0.11"), Decimal("0.3")])
                     later = self._run_after(run_date, chance.between(1, 3))
-                    self._later[later].append(("closing_prices", [self._price_row(close, name, right)]))
+                    self._later[later].append(
+                        ("closing_prices", [self._price_row(close, name, right)])
+                    )
             if chance.maybe(0.02, "price_repeated"):
                 rows.append(dict(row))
             if chance.maybe(0.03, "price_corrected"):
-                other = self._price_row(close, name, (price * Decimal("1.013")).quantize(Decimal("0.0001")))
+                other = self._price_row(
+                    close, name, (price * Decimal("1.013")).quantize(Decimal("0.0001"))
+                )
                 later = self._run_after(run_date, chance.between(1, 5))
                 self._later[later].append(("closing_prices", [other]))
             if chance.maybe(0.01, "price_held_after_use"):
-                both = [self._price_row(close, name, price + n) for n in (Decimal("0.01"), Decimal("0.02"))]
+                both = [
+                    self._price_row(close, name, price + n)
+                    for n in (Decimal("0.01"), Decimal("0.02"))
+                ]
                 later = self._run_after(run_date, chance.between(1, 3))
                 self._later[later].append(("closing_prices", both))
                 if chance.roll(0.5):
@@ -308,7 +342,8 @@ class World:
 
     def _lands_later(self, asset: Asset) -> bool:
         return any(
-            row["asset_id"] == asset.asset_id and row["valid_from"] != LONG_AGO
+            row["asset_id"] == asset.asset_id
+            and row["valid_from"] != LONG_AGO
             and not asset.versions
             for files in self._later.values()
             for feed, rows in files
@@ -337,7 +372,15 @@ class World:
         if self._taken and chance.maybe(0.05, "order_repeated"):
             rows.append(dict(chance.of(self._taken)))
         if rows and chance.maybe(0.01, "order_reserved_source"):
-            files.append(("!orders", [dict(rows[0]) | {"source": "rebalancing", "source_ref": f"{self.tag}-rs-{run_date}"}]))
+            files.append(
+                (
+                    "!orders",
+                    [
+                        dict(rows[0])
+                        | {"source": "rebalancing", "source_ref": f"{self.tag}-rs-{run_date}"}
+                    ],
+                )
+            )
         return [("orders", _without_clashes(rows)), *files] if rows else files
 
     def _order(self, pot: str, run_date: date, close: date) -> list[Row]:
@@ -351,7 +394,11 @@ class World:
             "source_ref": f"{self.tag}-{self._orders}",
             "received_at": self._received(run_date, close),
             "pot_id": pot,
-            "kind": {"withdrawal_of_all": "withdrawal", "sell_all": "sell", "switch_all": "switch"}.get(kind, kind),
+            "kind": {
+                "withdrawal_of_all": "withdrawal",
+                "sell_all": "sell",
+                "switch_all": "switch",
+            }.get(kind, kind),
             "asset_id": "",
             "to_asset_id": "",
             "units": "",
@@ -379,7 +426,9 @@ class World:
             return f"{close}T0{chance.between(6, 9)}:30:00+00:00"
         if chance.roll(0.2):
             return f"{run_date - timedelta(days=1)}T23:{chance.between(10, 59)}:00.25+01:00"
-        return f"{run_date}T0{chance.between(6, 9)}:{chance.between(10, 59)}:{chance.between(10, 59)}Z"
+        return (
+            f"{run_date}T0{chance.between(6, 9)}:{chance.between(10, 59)}:{chance.between(10, 59)}Z"
+        )
 
     def _terms(self, kind: str, pot: str) -> Row:
         chance = self.chance
@@ -408,7 +457,11 @@ class World:
     def _faults(self, row: Row) -> Row:
         chance = self.chance
         sized = "amount" if row["amount"] else "units" if row["units"] else ""
-        if sized and row["kind"] not in ("contribution", "withdrawal") and chance.maybe(0.05, "order_too_large"):
+        if (
+            sized
+            and row["kind"] not in ("contribution", "withdrawal")
+            and chance.maybe(0.05, "order_too_large")
+        ):
             return {sized: f"{Decimal(row[sized]) * 1000}"}
         if sized and chance.maybe(0.03, "order_too_fine"):
             return {sized: f"{Decimal(row[sized]) + Decimal('0.0000001').scaleb(1)}"}

@@ -1,0 +1,79 @@
+"""Makes a differing case smaller: fewer dates, worlds, pots and rows, as long as it differs alike."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from tests.histories.case import Case
+from tests.histories.compare import Difference, Reference, replay
+from tests.histories.world import Row
+
+TAG = re.compile(r"W\d\d+(?=[A-Z-])")
+Part = TypeVar("Part", bound=Hashable)
+
+
+def tags(row: Row) -> set[str]:
+    """Return the worlds that a row names."""
+    return {tag for value in row.values() for tag in TAG.findall(value)}
+
+
+class Shrinker:
+    """Drops parts of a case while it differs in one of the same tables, for so many seconds."""
+
+    def __init__(
+        self, make: Callable[[Case], Reference | None], seconds_max: float, *, aim: set[str]
+    ) -> None:
+        self._make = make
+        self._until = time.monotonic() + seconds_max
+        self._aim = aim
+        self.tried = 0
+
+    def shrink(self, case: Case, difference: Difference) -> tuple[Case, Difference]:
+        """Return the smallest case found, and its difference."""
+        self.best = (case.until(difference.run_date), difference)
+        worlds = sorted({tag for row in case.rows() for tag in tags(row)})
+        self._reduce(worlds, lambda kept: lambda row: not tags(row) or bool(tags(row) & kept))
+        pots = sorted({row["pot_id"] for row in self.best[0].rows() if "pot_id" in row})
+        self._reduce(pots, lambda kept: lambda row: row.get("pot_id", next(iter(kept), "")) in kept)
+        for needed in ("orders", "confirmations", "statements", "closing_prices", ""):
+            numbered = [
+                id(row)
+                for _, files in self.best[0].days
+                for feed, rows in files
+                if needed in feed
+                for row in rows
+            ]
+            mine = frozenset(numbered)
+            self._reduce(
+                numbered, lambda kept, mine=mine: lambda row: id(row) not in mine or id(row) in kept
+            )
+        return self.best
+
+    def _differs(self, case: Case) -> bool:
+        self.tried += 1
+        found = replay(case, self._make)
+        if found is None or not found.kinds() & self._aim:
+            return False
+        self.best = (case.until(found.run_date), found)
+        return True
+
+    def _reduce(
+        self,
+        parts: Sequence[Part],
+        keeping: Callable[[frozenset[Part]], Callable[[Row], bool]],
+    ) -> None:
+        """Drop ever smaller runs of parts, as long as time lasts."""
+        kept = list(parts)
+        size = len(kept)
+        while size and kept:
+            start = 0
+            while start < len(kept) and time.monotonic() < self._until:
+                fewer = kept[:start] + kept[start + size :]
+                if self._differs(self.best[0].filtered(keeping(frozenset(fewer)))):
+                    kept = fewer
+                else:
+                    start += size
+            size //= 2
