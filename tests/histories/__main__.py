@@ -15,14 +15,14 @@ from pathlib import Path
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: E402
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tests.histories.batch import Batch, reference_of, run_batch  # noqa: E402
-from tests.histories.case import Case  # noqa: E402
-from tests.histories.chance import KINDS, chosen_kinds  # noqa: E402
-from tests.histories.compare import Reference, replay  # noqa: E402
-from tests.histories.shrink import Shrinker  # noqa: E402
+from tests.histories.batch import Batch, reference_of, run_batch
+from tests.histories.case import Case
+from tests.histories.chance import KINDS, chosen_kinds
+from tests.histories.compare import Reference, replay
+from tests.histories.shrink import Shrinker
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--worlds", type=int, default=40, help="worlds that share a batch")
     parser.add_argument("--dates", type=int, default=12, help="business dates of a batch")
     parser.add_argument(
-        "--kinds", default="all", help=f"all, or of {', '.join(KINDS)}; -x leaves out"
+        "--kinds", default="usual", help=f"usual, all, or of {', '.join(KINDS)}; -x leaves out"
     )
     parser.add_argument("--alone", action="store_true", help="the platform and its checks alone")
     parser.add_argument("--replay", type=Path, help="a case's folder, instead of drawing any")
@@ -86,9 +86,7 @@ def _run(options: argparse.Namespace, kinds: frozenset[str], console: Console) -
                     options.dates,
                     kinds,
                     make,
-                    lambda _: progress.update(
-                        task, advance=options.worlds, description=f"seed {seed}"
-                    ),
+                    lambda day: progress.update(task, advance=options.worlds, description=f"{day}"),
                 )
                 done, checks = done + batch.day_histories, checks + batch.checks
                 happened, outcomes = happened + batch.kinds, outcomes + batch.outcomes

@@ -16,6 +16,7 @@ from acme.lakehouse import contracts
 from tests.histories.chance import Chance
 from tests.histories.custodians import Custodians
 from tests.histories.runner import MemoryPlatform
+from tests.histories.statements import Statements
 from tests.histories.world import BANK, CALENDARS, CANARY, CURRENCY, LONG_AGO, File, Row, World
 
 FEEDS = (
@@ -168,11 +169,12 @@ class Generator:
     def play(self, land: Callable[[date, list[File]], MemoryPlatform]) -> Case:
         """Draw the case date by date; `land` takes the files of a date and runs it."""
         everyone = sorted({c for w in self.worlds for c in w.custodians} | {BANK, CANARY})
+        statements = Statements(self.custodians, everyone)
         for run_date in self.dates:
             files = self.opening() if run_date == self.dates[0] else []
             files = files + merged([f for w in self.worlds for f in w.before(run_date)])
             files += merged(self.custodians.confirmations(run_date))
-            files += merged(self.custodians.statements(run_date, everyone), whole=True)
+            files += merged(statements.before(run_date), whole=True)
             self.case.days.append((run_date, files))
             platform = land(run_date, files)
             for row in platform.sent():

@@ -1,4 +1,4 @@
-"""The platform and the independent reference on one case, held against each other after each day."""
+"""The platform and the independent reference on one case, compared after each day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from tests.histories.case import Case
-from tests.histories.runner import MemoryPlatform, Violation
+from tests.histories.runner import Violation
 from tests.histories.world import CURRENCY, File
 
 # What is compared of a day; the reference's result has a mapping or set of each name.
@@ -90,6 +90,7 @@ class Player:
         self.outcomes: Counter[str] = Counter() if outcomes is None else outcomes
         self.orders: dict[str, tuple[str, str]] = {}
         self.allocations: dict[str, tuple[Fraction, Fraction]] = {}
+        self.closed: set[str] = set()
 
     def close(self) -> None:
         """Let go of the platform."""
@@ -155,6 +156,9 @@ class Player:
             & (pl.col("state") == "settled")
             & (pl.col("quantity") < 0)
         )
+        closed = set(frame("core.pots").filter(pl.col("status") == "closed")["pot_id"])
+        self.outcomes["pot closed"] += len(closed - self.closed)
+        self.closed |= closed
         self.outcomes["overdrawn pot"] += overdrawn.height
         return {
             "balances": {

@@ -1,4 +1,4 @@
-"""Makes a differing case smaller: fewer dates, worlds, pots and rows, as long as it differs alike."""
+"""Makes a differing case smaller: fewer dates, worlds, pots, rows, as long as it differs alike."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ Part = TypeVar("Part", bound=Hashable)
 def tags(row: Row) -> set[str]:
     """Return the worlds that a row names."""
     return {tag for value in row.values() for tag in TAG.findall(value)}
+
+
+def _only_rows(
+    disposable: frozenset[int],
+) -> Callable[[frozenset[int]], Callable[[Row], bool]]:
+    """Return what keeps, of disposable rows, those with the identities asked for."""
+    return lambda kept: lambda row: id(row) not in disposable or id(row) in kept
 
 
 class Shrinker:
@@ -46,10 +53,7 @@ class Shrinker:
                 if needed in feed
                 for row in rows
             ]
-            mine = frozenset(numbered)
-            self._reduce(
-                numbered, lambda kept, mine=mine: lambda row: id(row) not in mine or id(row) in kept
-            )
+            self._reduce(numbered, _only_rows(frozenset(numbered)))
         return self.best
 
     def _differs(self, case: Case) -> bool:

@@ -251,7 +251,7 @@ class World:
     # ---- each run ----------------------------------------------------------------------------
 
     def before(self, run_date: date) -> list[File]:
-        """Return what the third parties and the vendor send before a run, `!` = a file of its own."""
+        """Return what lands before a run from third parties and vendor; `!` = a file of its own."""
         close = self.calendars.dealing.prev(run_date)
         files = [*self._later.pop(run_date, [])]
         files += self._prices(run_date, close)
@@ -284,61 +284,66 @@ class World:
         }
 
     def _prices(self, run_date: date, close: date) -> list[File]:
-        chance, rows, extra = self.chance, [], []
-        dealing = self.calendars.dealing
-        known = [a for a in self.assets if not self._lands_later(a)]
-        for asset in known:
-            name = asset.asset_id
-            before = self.true_prices.get((dealing.prev(close), name))
-            price = self.true_price(close, asset)
-            row = self._price_row(close, name, price)
-            limit = Decimal(asset.limit) if asset.limit else None
-            if (
-                limit
-                and before
-                and abs(price - before) > limit * before
-                and chance.maybe(0.7, "price_limit_released")
-            ):
-                self._later[self._run_after(run_date, 1)].append(("closing_prices", [row]))
-            if chance.maybe(0.015, "price_missing"):
-                continue
-            if chance.maybe(0.02, "price_late"):
-                self._later[self._run_after(run_date, chance.between(1, 2))].append(
-                    ("closing_prices", [row])
-                )
-                continue
-            rows.append(row)
-            if chance.maybe(0.02, "price_conflicting"):
-                rows.append(self._price_row(close, name, price + Decimal("0.11")))
-                if chance.maybe(0.7, "price_conflict_released"):
-                    right = price + chance.of([Decimal(0), Decimal("0.11"), Decimal("0.3")])
-                    later = self._run_after(run_date, chance.between(1, 3))
-                    self._later[later].append(
-                        ("closing_prices", [self._price_row(close, name, right)])
-                    )
-            if chance.maybe(0.02, "price_repeated"):
-                rows.append(dict(row))
-            if chance.maybe(0.03, "price_corrected"):
-                other = self._price_row(
-                    close, name, (price * Decimal("1.013")).quantize(Decimal("0.0001"))
-                )
-                later = self._run_after(run_date, chance.between(1, 5))
-                self._later[later].append(("closing_prices", [other]))
-            if chance.maybe(0.01, "price_held_after_use"):
-                both = [
-                    self._price_row(close, name, price + n)
-                    for n in (Decimal("0.01"), Decimal("0.02"))
-                ]
-                later = self._run_after(run_date, chance.between(1, 3))
-                self._later[later].append(("closing_prices", both))
-                if chance.roll(0.5):
-                    self._later[self._run_after(later, 1)].append(("closing_prices", [both[0]]))
-            if chance.maybe(0.01, "price_early"):
-                rows.append(self._price_row(run_date, name, self.true_price(run_date, asset)))
-            if chance.maybe(0.004, "price_on_weekend"):
-                saturday = close + timedelta(days=5 - close.weekday())
-                extra.append(("!closing_prices", [self._price_row(saturday, name, price)]))
+        """Return the vendor's files for a close, with what is missing, disputed or wrong."""
+        rows: list[Row] = []
+        extra: list[File] = []
+        for asset in self.assets:
+            if not self._lands_later(asset):
+                rows += self._prices_of(asset, run_date, close)
+                if self.chance.maybe(0.004, "price_on_weekend"):
+                    saturday = close + timedelta(days=5 - close.weekday())
+                    row = self._price_row(saturday, asset.asset_id, asset.price)
+                    extra.append(("!closing_prices", [row]))
         return [("closing_prices", rows), *extra]
+
+    def _prices_of(self, asset: Asset, run_date: date, close: date) -> list[Row]:
+        chance, name = self.chance, asset.asset_id
+        before = self.true_prices.get((self.calendars.dealing.prev(close), name))
+        price = self.true_price(close, asset)
+        row = self._price_row(close, name, price)
+        limit = Decimal(asset.limit) if asset.limit else None
+        beyond = limit and before and abs(price - before) > limit * before
+        if beyond and chance.maybe(0.7, "price_limit_released"):
+            self._price_later(run_date, 1, row)
+        if chance.maybe(0.015, "price_missing"):
+            return []
+        if chance.maybe(0.02, "price_late"):
+            self._price_later(run_date, chance.between(1, 2), row)
+            return []
+        self._corrected_prices(run_date, close, name, price)
+        rows = [row, *self._disputed_prices(run_date, close, name, price)]
+        if chance.maybe(0.02, "price_repeated"):
+            rows.append(dict(row))
+        if chance.maybe(0.01, "price_early"):
+            rows.append(self._price_row(run_date, name, self.true_price(run_date, asset)))
+        return rows
+
+    def _price_later(self, run_date: date, runs: int, *rows: Row) -> None:
+        self._later[self._run_after(run_date, runs)].append(("closing_prices", list(rows)))
+
+    def _disputed_prices(self, run_date: date, close: date, name: str, price: Decimal) -> list[Row]:
+        chance, other = self.chance, Decimal("0.11")
+        if not chance.maybe(0.02, "price_conflicting"):
+            return []
+        if chance.maybe(0.7, "price_conflict_released"):
+            right = price + chance.of([Decimal(0), other, Decimal("0.3")])
+            self._price_later(run_date, chance.between(1, 3), self._price_row(close, name, right))
+        return [self._price_row(close, name, price + other)]
+
+    def _corrected_prices(self, run_date: date, close: date, name: str, price: Decimal) -> None:
+        chance = self.chance
+        if chance.maybe(0.03, "price_corrected"):
+            right = (price * Decimal("1.013")).quantize(Decimal("0.0001"))
+            self._price_later(run_date, chance.between(1, 5), self._price_row(close, name, right))
+        if chance.maybe(0.01, "price_held_after_use"):
+            both = [
+                self._price_row(close, name, price + off)
+                for off in (Decimal("0.01"), Decimal("0.02"))
+            ]
+            runs = chance.between(1, 3)
+            self._price_later(run_date, runs, *both)
+            if chance.roll(0.5):
+                self._price_later(run_date, runs + 1, both[0])
 
     def _lands_later(self, asset: Asset) -> bool:
         return any(
@@ -360,9 +365,11 @@ class World:
 
     def _order_files(self, run_date: date, close: date) -> list[File]:
         chance, rows, files = self.chance, [], []
-        for row in self._waiting:
-            if chance.maybe(0.3, "order_replaced_while_waiting"):
-                rows.append(_with_other_quantity(row))
+        rows += [
+            _with_other_quantity(row)
+            for row in self._waiting
+            if chance.maybe(0.3, "order_replaced_while_waiting")
+        ]
         self._waiting = []
         for pot in self.pots:
             while chance.roll(self.busy):
@@ -381,7 +388,7 @@ class World:
                     ],
                 )
             )
-        return [("orders", _without_clashes(rows)), *files] if rows else files
+        return [("orders", rows), *files] if rows else files
 
     def _order(self, pot: str, run_date: date, close: date) -> list[Row]:
         chance = self.chance
@@ -406,8 +413,6 @@ class World:
             "risk_profile_id": "",
         } | self._terms(kind, pot)
         row |= self._faults(row)
-        if row.pop("_late", ""):
-            return []
         if row["received_at"] > f"{run_date}T13":
             self._waiting.append(row)
         else:
@@ -437,42 +442,42 @@ class World:
         if not units:
             units = Decimal(1)
         amount = f"{Decimal(chance.between(100, 400000)).scaleb(-2)}"
-        match kind:
-            case "contribution" | "withdrawal":
-                return {"amount": amount}
-            case "withdrawal_of_all":
-                return {}
-            case "buy":
-                return {"asset_id": asset.asset_id, "amount": amount}
-            case "sell":
-                return {"asset_id": asset.asset_id, "units": f"{units}"}
-            case "sell_all":
-                return {"asset_id": asset.asset_id}
-            case "profile_change":
-                return {"risk_profile_id": chance.of(self.profiles)}
         other = chance.of([a for a in self.assets if a is not asset])
-        terms = {"asset_id": asset.asset_id, "to_asset_id": other.asset_id}
-        return terms if kind == "switch_all" else terms | {"units": f"{units}"}
+        switched = {"asset_id": asset.asset_id, "to_asset_id": other.asset_id}
+        terms: dict[str, Row] = {
+            "contribution": {"amount": amount},
+            "withdrawal": {"amount": amount},
+            "withdrawal_of_all": {},
+            "buy": {"asset_id": asset.asset_id, "amount": amount},
+            "sell": {"asset_id": asset.asset_id, "units": f"{units}"},
+            "sell_all": {"asset_id": asset.asset_id},
+            "switch": switched | {"units": f"{units}"},
+            "switch_all": switched,
+            "profile_change": {"risk_profile_id": chance.of(self.profiles)},
+        }
+        return terms[kind]
 
     def _faults(self, row: Row) -> Row:
-        chance = self.chance
+        """Return what is wrong with an order, seldom anything: for the first reason that fits."""
         sized = "amount" if row["amount"] else "units" if row["units"] else ""
-        if (
-            sized
-            and row["kind"] not in ("contribution", "withdrawal")
-            and chance.maybe(0.05, "order_too_large")
-        ):
-            return {sized: f"{Decimal(row[sized]) * 1000}"}
-        if sized and chance.maybe(0.03, "order_too_fine"):
-            return {sized: f"{Decimal(row[sized]) + Decimal('0.0000001').scaleb(1)}"}
-        if chance.maybe(0.01, "order_unknown_pot"):
-            return {"pot_id": f"{self.tag}NOBODY"}
-        if row["asset_id"] and chance.maybe(0.015, "order_unknown_asset"):
-            return {"asset_id": f"{self.tag}NOTHING"}
-        if row["asset_id"] and chance.maybe(0.015, "order_for_currency"):
-            return {"asset_id": CURRENCY}
-        if row["risk_profile_id"] and chance.maybe(0.15, "order_unknown_profile"):
-            return {"risk_profile_id": f"{self.tag}NONE"}
+        trades = row["kind"] not in ("contribution", "withdrawal")
+        quantity = Decimal(row[sized]) if sized else Decimal(0)
+        faults = (
+            ("order_too_large", sized and trades, 0.05, {sized: f"{quantity * 1000}"}),
+            ("order_too_fine", sized, 0.03, {sized: f"{quantity + Decimal('0.000001')}"}),
+            ("order_unknown_pot", True, 0.01, {"pot_id": f"{self.tag}NOBODY"}),
+            ("order_unknown_asset", row["asset_id"], 0.015, {"asset_id": f"{self.tag}NOTHING"}),
+            ("order_for_currency", row["asset_id"], 0.015, {"asset_id": CURRENCY}),
+            (
+                "order_unknown_profile",
+                row["risk_profile_id"],
+                0.15,
+                {"risk_profile_id": f"{self.tag}NONE"},
+            ),
+        )
+        for kind, fits, probability, fault in faults:
+            if fits and self.chance.maybe(probability, kind):
+                return fault
         return {}
 
 
@@ -482,7 +487,3 @@ def _with_other_quantity(row: Row) -> Row:
         if row[name]:
             return row | {name: f"{Decimal(row[name]) + 1}"}
     return row | {"received_at": row["received_at"].replace(":", ":", 1).replace("T0", "T1", 1)}
-
-
-def _without_clashes(rows: list[Row]) -> list[Row]:
-    return rows
