@@ -58,6 +58,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "confirmation_conflicting",
         "event_landed_early",
         "event_landed_late",
+        "settled_before_executed",
         "unknown_instruction",
         "confirmation_too_fine",
     ),
@@ -83,10 +84,10 @@ KINDS: dict[str, tuple[str, ...]] = {
         "settlement_failed",
         "settled_never",
         "settled_too_much",
-        "settled_before_executed",
     ),
-    # Not in `usual`: a buy settled before its date can overdraw a pot for a reason no rule names.
-    "ahead": ("buy_settled_ahead",),
+    # Not in `usual`: a line that settles before its date takes cash for its buys that their pots
+    # await from sales of that date, an overdraft for which `rules §8.3` names no cause.
+    "ahead": ("settled_ahead",),
     "prices": (
         "price_missing",
         "price_late",

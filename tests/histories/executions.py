@@ -36,6 +36,7 @@ EXECUTIONS = {
     "amends_unknown": 1.0,
     "event_landed_early": 1.0,
     "event_landed_late": 2.0,
+    "settled_before_executed": 1.5,
     "amended_after_booking": 2.5,
     "cancelled_after_booking": 1.5,
     "ended_after_booking": 1.0,
@@ -50,8 +51,7 @@ SETTLEMENTS = {
     "settlement_failed": 3.0,
     "settled_never": 1.0,
     "settled_too_much": 1.0,
-    "settled_before_executed": 2.0,
-    "buy_settled_ahead": 2.0,
+    "settled_ahead": 2.0,
     "settlement_amended": 2.0,
     "settlement_cancelled": 1.0,
 }
@@ -222,6 +222,12 @@ class Executions:
         self._say("executed", self.whole, late=self.delay)
         return self.whole
 
+    def _settled_before_executed(self) -> None:
+        settles = self._settlement_date()
+        self._event("settled", settles, self.whole)
+        row = self.sent.event("executed", self.dealt, self.whole)
+        self.plan(row, self._after(self._run_for(settles), self.chance.between(0, 2)))
+
     # ---- wrong -------------------------------------------------------------------------------
 
     def _over_confirmed(self) -> None:
@@ -369,14 +375,9 @@ class Executions:
     def _settled_early(self, fill: Fill, settles: date) -> None:
         self.plan(self.sent.event("settled", settles, fill), self._run_for(self.dealt))
 
-    def _settled_before_executed(self, fill: Fill, settles: date) -> None:
-        """Settle a sale at once: that of a buy would take cash its pot may await from sales."""
-        on = settles if self.sent.row["side"] == "B" else self.dealt
-        self.plan(self.sent.event("settled", on, fill), self._run_for(self.dealt))
-
-    def _buy_settled_ahead(self, fill: Fill, settles: date) -> None:
-        on = self.dealt if self.sent.row["side"] == "B" else settles
-        self._event("settled", on, fill)
+    def _settled_ahead(self, fill: Fill, settles: date) -> None:
+        del settles
+        self._event("settled", self.dealt, fill)
 
     def _settlement_failed(self, fill: Fill, settles: date) -> None:
         self._event("failed", settles)
