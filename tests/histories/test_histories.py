@@ -14,8 +14,8 @@ from acme.lakehouse import contracts
 from tests.histories.batch import Batch, run_batch
 from tests.histories.case import Case, Generator
 from tests.histories.chance import GROUP_OF, KINDS, chosen_kinds
-from tests.histories.compare import replay
-from tests.histories.shrink import Shrinker
+from tests.histories.compare import Player, replay
+from tests.histories.shrink import Shrinker, tags
 
 USUAL = chosen_kinds("usual")
 
@@ -66,6 +66,27 @@ def test_a_lost_penny_is_found_and_its_case_shrunk(
     assert again.text() == difference.text()
     monkeypatch.setattr(execution, "split", honest)
     assert replay(small, _alone) is None
+
+
+def test_worlds_of_a_scheme_do_not_meet() -> None:
+    case = run_batch("e", 3, 4, USUAL, _alone).case
+    assert case is not None
+    together = _pots_of("W01", case)
+    assert len(together) > 20
+    assert _pots_of("W01", case.filtered(lambda row: tags(row) <= {"W01"})) == together
+
+
+def _pots_of(tag: str, case: Case) -> list[tuple[object, ...]]:
+    """Return what every day says of the pots and instructions of one world."""
+    player, told = Player(case, None), []
+    for day, files in case.days:
+        assert player.day(day, files) is None
+        figures = player.figures(day)
+        for table in ("balances", "trades", "instructions"):
+            mine = [(k, v) for k, v in figures[table].items() if tag in str(k)]
+            told += [(day, table, *row) for row in sorted(mine, key=str)]
+    player.close()
+    return told
 
 
 def test_a_seed_always_draws_the_same_case(tmp_path: Path) -> None:

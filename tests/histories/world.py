@@ -23,7 +23,7 @@ LONG_AGO = "2015-01-01"
 ORDER_WEIGHTS = {
     "contribution": 5.0,
     "withdrawal": 3.0,
-    "withdrawal_of_all": 0.6,
+    "withdrawal_of_all": 1.5,
     "buy": 4.0,
     "sell": 4.0,
     "sell_all": 1.0,
