@@ -123,7 +123,7 @@ class World:
             self.chance.counts["live_pot"] += book == "live"
             opened = self.dates[0] - timedelta(days=400)
             if self.chance.maybe(0.05, "order_before_opening"):
-                opened = self.dates[self.chance.between(1, 5)]
+                opened = self._date(1, 5)
             pots[f"{self.tag}P{number}"] = (self.chance.of(self.profiles), book, opened)
         return pots
 
@@ -138,7 +138,7 @@ class World:
         first = [a for a in self.assets if a is not late]
         assets = [a.row(LONG_AGO, a.settlement_days) for a in first]
         if late is not None:
-            day = self.dates[chance.between(1, 3)]
+            day = self._date(1, 3)
             self._later[day].append(("assets", [late.row(f"{day}", late.settlement_days)]))
             late.price = late.price + 1
         files: list[File] = [("assets", assets)]
@@ -153,17 +153,22 @@ class World:
         for pot in self.pots:
             row = self._pot_row(pot)
             if pot == later_pot:
-                self._later[self.dates[chance.between(1, 4)]].append(("pots", [row]))
+                self._later[self._date(1, 4)].append(("pots", [row]))
             else:
                 rows.append(row)
                 if chance.maybe(0.05, "pot_repeated_otherwise"):
                     other = row | {"member_ref": "another"}
-                    self._later[self.dates[chance.between(1, 6)]].append(("pots", [other]))
+                    self._later[self._date(1, 6)].append(("pots", [other]))
         files.append(("pots", rows))
         self._open(first, [r["pot_id"] for r in rows])
         files.append(("opening_positions", self.opening))
         self._plan_changes(first)
         return files
+
+    def _date(self, first: int, last: int) -> date:
+        """Return one of the run dates, by number; a short history has fewer."""
+        last = min(last, len(self.dates) - 1)
+        return self.dates[self.chance.between(min(first, last), last)]
 
     def _pot_row(self, pot: str) -> Row:
         profile, book, opened = self.pots[pot]
@@ -223,7 +228,7 @@ class World:
         chance, dates = self.chance, self.dates
 
         def some_day() -> date:
-            return dates[chance.between(1, len(dates) - 2)]
+            return self._date(1, len(dates) - 2)
 
         for asset in assets:
             if asset.settlement_days > 1 and chance.maybe(0.25, "settlement_days_shortened"):
