@@ -124,7 +124,7 @@ def _report(batch: Batch, options: argparse.Namespace, console: Console) -> None
     batch.case.write(folder / "whole")
     console.print(f"seed {batch.seed}: {batch.difference.text()}", markup=False, highlight=False)
     make = _nothing if options.alone else reference_of
-    shrinker = Shrinker(make, options.shrink, aim=batch.difference.kinds())
+    shrinker = Shrinker(make, aim=batch.difference.kinds(), seconds_max=options.shrink)
     small, difference = shrinker.shrink(batch.case, batch.difference)
     small.write(folder / "small")
     rows = sum(1 for _ in small.rows())

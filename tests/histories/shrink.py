@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -28,13 +29,19 @@ def _only_rows(
 
 
 class Shrinker:
-    """Drops parts of a case while it differs in one of the same tables, for so many seconds."""
+    """Drops parts of a case while it differs in one of the same tables: `aim`, `Difference.kinds`."""
 
     def __init__(
-        self, make: Callable[[Case], Reference | None], seconds_max: float, *, aim: set[str]
+        self,
+        make: Callable[[Case], Reference | None],
+        *,
+        aim: set[str],
+        seconds_max: float = math.inf,
+        tries_max: float = math.inf,
     ) -> None:
         self._make = make
         self._until = time.monotonic() + seconds_max
+        self._tries_max = tries_max
         self._aim = aim
         self.tried = 0
 
@@ -56,6 +63,9 @@ class Shrinker:
             self._reduce(numbered, _only_rows(frozenset(numbered)))
         return self.best
 
+    def _may_try(self) -> bool:
+        return self.tried < self._tries_max and time.monotonic() < self._until
+
     def _differs(self, case: Case) -> bool:
         self.tried += 1
         found = replay(case, self._make)
@@ -74,7 +84,7 @@ class Shrinker:
         size = len(kept)
         while size and kept:
             start = 0
-            while start < len(kept) and time.monotonic() < self._until:
+            while start < len(kept) and self._may_try():
                 fewer = kept[:start] + kept[start + size :]
                 if self._differs(self.best[0].filtered(keeping(frozenset(fewer)))):
                     kept = fewer
