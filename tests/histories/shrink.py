@@ -29,7 +29,7 @@ def _only_rows(
 
 
 class Shrinker:
-    """Drops parts of a case while it differs in one of the same tables: `aim`, `Difference.kinds`."""
+    """Drops parts of a case while it differs in a table of `aim` (see `Difference.kinds`)."""
 
     def __init__(
         self,
