@@ -58,8 +58,8 @@ def test_a_lost_penny_is_found_and_its_case_shrunk(
     assert batch.difference is not None
     assert "check allocations_equal_executions" in batch.difference.kinds()
     aim = {"check allocations_equal_executions"}
-    small, difference = Shrinker(_alone, aim=aim, tries_max=9).shrink(batch.case, batch.difference)
-    assert sum(1 for _ in small.rows()) < sum(1 for _ in batch.case.rows()) / 2
+    small, difference = Shrinker(_alone, aim=aim, tries_max=6).shrink(batch.case, batch.difference)
+    assert sum(1 for _ in small.rows()) < sum(1 for _ in batch.case.rows()) * 2 // 3
     small.write(tmp_path / "small")
     again = replay(Case.read(tmp_path / "small"), _alone)
     assert again is not None
