@@ -205,7 +205,7 @@ class FullHistory:
     def _orders(self, run_date: date, before: date) -> list[Row]:
         if run_date.month == before.month:
             return []
-        rows = []
+        rows: list[Row] = []
         for pot, _, _, _, paid_in, paid_out in POTS:
             head = ("EMPLOYER", f"{pot}-{run_date}", f"{run_date}T08:00:00Z", pot)
             if run_date.month == WITHDRAWAL_MONTH:

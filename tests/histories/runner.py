@@ -9,6 +9,7 @@ the second engine, for which `_refolded` adds up every posting of the history in
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import shutil
 import tempfile
@@ -264,6 +265,7 @@ class MemoryPlatform:
         self.outbox: dict[tuple[str, str], bytes] = {}
         self.quarantined: list[tuple[str, str]] = []
         self._seals = seals
+        self._accepted: set[tuple[str, str]] = set()
         self._books: Counter[tuple[str, str, str, str]] = Counter()
         self._decided: list[tuple[Any, ...]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="acme-memory-"))
@@ -279,13 +281,19 @@ class MemoryPlatform:
     # ---- files in ----------------------------------------------------------------------------
 
     def land(self, feed: str, rows: Sequence[Mapping[str, str]]) -> bool:
-        """Judge and take the rows of one file; False where its contract quarantines it whole."""
+        """Judge and take the rows of one file; False where its contract quarantines it whole.
+
+        The same bytes again have no effect (`rules §10`).
+        """
         contract = contracts.feed(feed)
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, contract.column_names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         content = buffer.getvalue().encode()
+        digest = (feed, hashlib.sha256(content).hexdigest())
+        if digest in self._accepted:
+            return True
         findings = Findings()
         context = landing_rules.Context(self.control.currency, cast("Any", self.control.known))
         rules = landing_rules.Rules(contract, context)
@@ -304,6 +312,7 @@ class MemoryPlatform:
         if findings.has_error:
             self.quarantined.append((feed, str(findings.kept[0])))
             return False
+        self._accepted.add(digest)
         self.typed[file.sequence] = typed
         held = landing_rules.repeats(contract, typed).conflicting if contract.key else None
         for kind, keys in known.keys(held, context).items():
