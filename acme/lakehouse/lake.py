@@ -210,11 +210,14 @@ class Lake:
             reach("lake.catalog:before")
             connection.execute("COMMIT")
             reach("lake.catalog:after")
-        except BaseException:
+        except BaseException as error:
             # The cause is what matters; a catalog that is gone cannot be rolled back either.
             with suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
             self.close()
+            if isinstance(error, duckdb.Error):
+                # A run that was overtaken has lost its session: the fence says so in plain words.
+                self._check()
             raise
         self._record(run_date, process, changed)
 
