@@ -51,6 +51,7 @@ from orchestration.registry import in_order
 from orchestration.shell import CheckSpec, DayRefusedError, ProcessSpec, Run
 
 PUBLISHING = "PublishDate"
+PARTS: tuple[Part, ...] = ("morning", "dealing")
 
 
 class ReplayRefusedError(Exception):
@@ -310,14 +311,21 @@ def replay(platform: Platform, run_date: date) -> Replayed:
 def _replayed(run: ReplayRun, publication: Publication, started: float) -> Replayed:
     files = run.control.run_inputs(run.run_date)
     differences = _damaged_files(run, files)
+    stopped: list[Difference] = []
     stated: Statement | None = None
     if not differences:
         try:
             stated = _recompute(run)
         except (LandedFileDamaged, LakeError, DayRefusedError, ContractError, ValueError) as error:
-            differences.append(_stopped(str(error)))
+            stopped = [_stopped(str(error))]
     # A wrong start explains what follows from it, so it is named first.
-    differences = [*run.scratch.starts.values(), *differences, *_compare_tables(run)]
+    differences = [
+        *run.scratch.starts.values(),
+        *differences,
+        *_compare_tables(run),
+        *stopped,
+        *_failed_checks(run),
+    ]
     if stated is not None:
         differences += _compare_statement(run, publication, stated)
     published = run.scratch.published_manifest()
@@ -435,12 +443,18 @@ def _compare_statement(
     again = {_name(d): d.sha256 for d in stated.dispatches}
     for name in sorted(sent.keys() | again.keys()):
         expect(f"sent file {name}", "file", sent.get(name), again.get(name), "SHA-256")
-    for part in ("morning", "dealing"):
-        for outcome in run.control.outcome(run.run_date, part):
-            detail = json.loads(outcome.detail)
-            if detail["blocking"] and not outcome.passed:
-                expect(f"check {outcome.check_name}", "check", "0 rows", str(detail["first"]))
     return found
+
+
+def _failed_checks(run: ReplayRun) -> list[Difference]:
+    """Return the blocking checks that the recomputed frames do not pass."""
+    outcomes = [o for part in PARTS for o in run.control.outcome(run.run_date, part)]
+    details = [(o, json.loads(o.detail)) for o in outcomes if not o.passed]
+    return [
+        Difference(f"check {o.check_name}", "check", {}, None, "0 rows", str(detail["first"]))
+        for o, detail in details
+        if detail["blocking"]
+    ]
 
 
 def _name(item: Dispatch) -> str:

@@ -17,7 +17,6 @@ from jinja2 import Environment, StrictUndefined
 from acme.operations.second_engine import KEY, PROJECT, SELECTION
 
 RECOMPUTED = "recomputed_balances"
-_QUANTITY = pl.Decimal(28, 6)
 
 
 def recompute_frames(
