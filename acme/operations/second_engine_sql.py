@@ -38,12 +38,11 @@ def recompute_frames(
         ]
     finally:
         connection.close()
-    schema = pl.Schema(
-        dict.fromkeys(KEY, pl.String()) | dict.fromkeys(("ours", "recomputed"), _QUANTITY)
-    )
-    return pl.concat([pl.DataFrame(schema=schema), *[f.cast(dict(schema)) for f in found]]).sort(
-        KEY
-    )
+    columns = [
+        *[pl.col(name).cast(pl.String) for name in KEY],
+        *[pl.col(name).cast(pl.Decimal(28, 6)) for name in ("ours", "recomputed")],
+    ]
+    return pl.concat([frame.select(columns) for frame in found]).sort(KEY)
 
 
 def _name(schema: str, table: str) -> str:
