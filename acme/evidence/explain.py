@@ -171,9 +171,9 @@ class Books:
         node.because += [
             Node(
                 "rebalancing_decision",
-                f"re-balancing in run {r['run_date']}: {r['outcome']}, pot worth"
-                f" {_plain(r['value'])}, off by {_plain(r['delta_units'])} units",
-                _facts(r, "run_date", "outcome", "value", "delta_units", "trade_units"),
+                f"re-balancing in run {r['run_date']}: {r['outcome']}, off by"
+                f" {_plain(r['delta_units'])} units, trades {_plain(r['trade_units'])}",
+                _facts(r, "run_date", "outcome", "delta_units", "trade_units"),
             )
             for r in found["decisions"]
         ]
@@ -724,11 +724,18 @@ def _our_side(books: Books, row: Row) -> Node:
         [row["run_date"], row["book"], account, row["asset_id"], states],
     )
     total = -sum((r["quantity"] for r in held), Decimal(0))
+    # A break that is no longer shown keeps the figures it was last seen with.
+    compared = row["state"] in ("open", "explained") and row["ours"] is not None
     return Node(
         "ours",
         f"our books: {account} {_plain(total)} ({' + '.join(states)});"
         f" acme explain balance {account} --asset {row['asset_id']} --date {row['run_date']}",
-        {"account": account, "quantity": total, "states": states},
+        {
+            "account": account,
+            "quantity": total,
+            "states": states,
+            "proven": total == row["ours"] if compared else None,
+        },
     )
 
 
