@@ -1,7 +1,6 @@
 """Four published dates: a late confirmation, a corrected price, a break that ends, a payment."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -14,13 +13,13 @@ def told(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template_database: str
 ) -> Iterator[Scenario]:
     """Return an installation with D1 to D4 published, on the whole lake."""
-    with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name in VARIABLES:
-            patch.setenv(name, "")
-        url = stack.enter_context(copy_of(postgres_url, template_database))
-        opened = Scenario(tmp_path_factory.mktemp("told") / "home", url, catalog=True)
-        play(opened)
+    with copy_of(postgres_url, template_database) as url:
+        # Other tests of the session have homes of their own: the variables stand while it runs.
+        with pytest.MonkeyPatch.context() as patch:
+            for name in VARIABLES:
+                patch.setenv(name, "")
+            opened = Scenario(tmp_path_factory.mktemp("told") / "home", url, catalog=True)
+            play(opened)
         yield opened
         opened.close()
 
