@@ -4,6 +4,7 @@ Every function does its work in one transaction; a RunLock has a connection of i
 timestamps with offset, in UTC.
 """
 
+
 import functools
 import hashlib
 import json
