@@ -11,7 +11,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check up bench docs
+.PHONY: help install demo test check up bench docs histories
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -36,6 +36,9 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/lint-imports
 	$(BIN)/python -m acme.lakehouse.contract_docs --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
+
+histories: $(READY) ## Hold 10,000 random day-histories against the reference
+	$(BIN)/python -m tests.histories --days 10000 $(ARGS)
 
 up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
 	$(BIN)/acme up $(ARGS)

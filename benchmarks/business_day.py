@@ -223,7 +223,14 @@ def _dates_table(days: list[Measured], options: argparse.Namespace) -> Table:
     table = Table(title=f"{options.pots:,} pots, {len(days)} dates")
     table.add_column("date", no_wrap=True)
     headings = (
-        "landing s", "day s", "day CPU s", "alone s", "alone CPU s", "× wall", "× CPU", "peak MiB",
+        "landing s",
+        "day s",
+        "day CPU s",
+        "alone s",
+        "alone CPU s",
+        "× wall",
+        "× CPU",
+        "peak MiB",
     )
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -233,8 +240,13 @@ def _dates_table(days: list[Measured], options: argparse.Namespace) -> Table:
             *(
                 f"{figure:.2f}"
                 for figure in (
-                    day.landing.wall, day.day.wall, day.day.cpu, day.direct_wall, day.direct_cpu,
-                    day.day.wall / day.direct_wall, day.day.cpu / day.direct_cpu,
+                    day.landing.wall,
+                    day.day.wall,
+                    day.day.cpu,
+                    day.direct_wall,
+                    day.direct_cpu,
+                    day.day.wall / day.direct_wall,
+                    day.day.cpu / day.direct_cpu,
                 )
             ),
             f"{day.day.peak_mib:,.0f}",

@@ -83,7 +83,10 @@ def make(folder: Path, pots: int) -> None:
     balances = pl.concat([_settled(members, holdings), special["balances"]])
     tables = {
         "pots": members.select(
-            "book", "pot_id", "risk_profile_id", pl.lit("open").alias("status"),
+            "book",
+            "pot_id",
+            "risk_profile_id",
+            pl.lit("open").alias("status"),
             (pl.col("chance") == 0).alias("reprofiled"),
         ),
         "balances": balances.sort("pot_id", "state", "asset_id").with_columns(
@@ -163,9 +166,12 @@ def _members(pots: int) -> pl.DataFrame:
     """Return number, book, pot_id, risk_profile_id, wealth (pence) and the draws of each pot."""
     kind = _draw(1, 100)
     profile = (
-        pl.when(kind < RARE_PERCENT).then(SELF_SELECT)
-        .when(kind < 2 * RARE_PERCENT).then(SUSPENDED)
-        .when(kind < 3 * RARE_PERCENT).then(UNPRICED)
+        pl.when(kind < RARE_PERCENT)
+        .then(SELF_SELECT)
+        .when(kind < 2 * RARE_PERCENT)
+        .then(SUSPENDED)
+        .when(kind < 3 * RARE_PERCENT)
+        .then(UNPRICED)
         .otherwise(kind % PLAIN)
     )
     return pl.select(number=pl.int_range(pots, dtype=pl.Int64)).with_columns(
@@ -181,7 +187,9 @@ def _members(pots: int) -> pl.DataFrame:
 def _holdings(members: pl.DataFrame, assets: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
     """Return each pot's units of its profile's assets: near their targets, or drifted."""
     terms = weights.join(assets, on="asset_id").select(
-        "risk_profile_id", "asset_id", q.minor("weight").alias("weight"),
+        "risk_profile_id",
+        "asset_id",
+        q.minor("weight").alias("weight"),
         q.minor("last_price").alias("price"),
         q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
     )
@@ -201,12 +209,18 @@ def _holdings(members: pl.DataFrame, assets: pl.DataFrame, weights: pl.DataFrame
 
 def _settled(members: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     units = holdings.select(
-        "book", "pot_id", pl.lit("settled").alias("state"), "asset_id",
+        "book",
+        "pot_id",
+        pl.lit("settled").alias("state"),
+        "asset_id",
         pl.col("units").alias("quantity"),
     )
     pence = pl.col("wealth") * 2 // 100 + _draw(6, 5_000)
     cash = members.select(
-        "book", "pot_id", pl.lit("settled").alias("state"), pl.lit(CURRENCY).alias("asset_id"),
+        "book",
+        "pot_id",
+        pl.lit("settled").alias("state"),
+        pl.lit(CURRENCY).alias("asset_id"),
         (pence * q.QUANTITIES_PER_PENNY).alias("quantity"),
     )
     return pl.concat([units, cash]).select(BALANCE_COLUMNS)
@@ -229,7 +243,8 @@ def _special(members: pl.DataFrame, holdings: pl.DataFrame) -> dict[str, pl.Data
     buyers = smallest.filter((chance >= 20) & (chance < 30)).with_columns(worth.alias("some"))
     switchers = largest.filter((chance >= 30) & (chance < 33)).with_columns(some.alias("some"))
     leavers = members.filter((chance >= 33) & (chance < 40)).with_columns(
-        pl.lit(None, dtype=pl.String).alias("asset_id"), worth.alias("some"),
+        pl.lit(None, dtype=pl.String).alias("asset_id"),
+        worth.alias("some"),
     )
     sold = largest.filter((chance >= 40) & (chance < 45)).with_columns(some.alias("some"), cost)
     bought = smallest.filter((chance >= 45) & (chance < 50)).with_columns(some.alias("some"), cost)
@@ -238,11 +253,19 @@ def _special(members: pl.DataFrame, holdings: pl.DataFrame) -> dict[str, pl.Data
     orders = [
         _orders(sellers, "sell", "S", "accepted", units="some", reserved=pl.col("some")),
         _orders(
-            buyers, "buy", "B", "accepted", amount="some",
+            buyers,
+            "buy",
+            "B",
+            "accepted",
+            amount="some",
             reserved=pl.col("some") * q.QUANTITIES_PER_PENNY,
         ),
         _orders(
-            switchers.with_columns(to_asset), "switch", "S", "placed", units="some",
+            switchers.with_columns(to_asset),
+            "switch",
+            "S",
+            "placed",
+            units="some",
             reserved=pl.col("some"),
         ),
         _orders(leavers, "withdrawal", None, "accepted", amount="some", reserved=reserved),
@@ -267,7 +290,10 @@ def _special(members: pl.DataFrame, holdings: pl.DataFrame) -> dict[str, pl.Data
 
 def _balance(frame: pl.DataFrame, state: str, asset: pl.Expr, quantity: pl.Expr) -> pl.DataFrame:
     return frame.select(
-        "book", "pot_id", pl.lit(state).alias("state"), asset.alias("asset_id"),
+        "book",
+        "pot_id",
+        pl.lit(state).alias("state"),
+        asset.alias("asset_id"),
         quantity.cast(pl.Int128).alias("quantity"),
     )
 

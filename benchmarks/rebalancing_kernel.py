@@ -193,8 +193,12 @@ def _terms(inputs: scheme.Inputs) -> dict[str, reference.Terms]:
     market = inputs.market
     return {
         row["risk_profile_id"]: reference.Terms(
-            assets, weights[row["risk_profile_id"]], row,
-            market.currency, market.run_date, market.as_of,
+            assets,
+            weights[row["risk_profile_id"]],
+            row,
+            market.currency,
+            market.run_date,
+            market.as_of,
         )
         for row in inputs.profiles.parameters.iter_rows(named=True)
     }
@@ -203,9 +207,7 @@ def _terms(inputs: scheme.Inputs) -> dict[str, reference.Terms]:
 # ---- measuring --------------------------------------------------------------------------------
 
 
-def _rounds(
-    console: Console, folder: Path, options: argparse.Namespace
-) -> dict[str, list[Cost]]:
+def _rounds(console: Console, folder: Path, options: argparse.Namespace) -> dict[str, list[Cost]]:
     costs: dict[str, list[Cost]] = {LIMIT: [], KERNEL: []}
     same = ["--pots", str(options.pots), "--parts", str(options.parts), "--folder", str(folder)]
     with Progress(console=console, transient=True) as progress:

@@ -212,8 +212,10 @@ class _Pot:
         sold += [
             (o["asset_id"], self._worth(o))
             for o in self.unbooked
-            if o["side"] == "S" and o["kind"] != "switch"
-            and o["state"] == "accepted" and o["dealing_date"] == terms.run_date
+            if o["side"] == "S"
+            and o["kind"] != "switch"
+            and o["state"] == "accepted"
+            and o["dealing_date"] == terms.run_date
         ]
         for asset, worth in sold:
             row = terms.assets[asset]

@@ -20,6 +20,7 @@ from acme.domain.reference import assets_on
 from acme.evidence import seals
 from acme.evidence.keys import salt_key, signing_key
 from acme.lakehouse.control import DatasetManifest, Dispatch, LandedFile
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.hashing import content_hash_of_enforced
 from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Partition, dataset_contract
@@ -39,6 +40,25 @@ def compute(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     return run.execute(spec)
 
 
+# ---- look back -------------------------------------------------------------------------------
+
+
+def look_back(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
+    """Run a process that reads rows of its own choice from earlier runs; seldom any."""
+    module = spec.module("process")
+    frames = run.inputs(spec)
+    day = run.day()
+    needed = module.wanted(day, frames)
+    first, *others = spec.looks_back
+    since = needed["dealing_date"].min()
+    dates = [] if since is None else run.dates_since(since)
+    rows = module.found(day, frames, needed, run.history(first, dates))
+    frames[f"history.{first}"] = rows
+    for dataset in others:
+        frames[f"history.{dataset}"] = run.history(dataset, rows["run_date"].unique().to_list())
+    return run.write(spec, module.run(day, frames))
+
+
 # ---- land -----------------------------------------------------------------------------------
 
 
@@ -50,11 +70,13 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     day = run.day(add(known, run.feed("holidays", offered), run.run_date))
     refuse_out_of_turn(run, day.calendars)
     by_event = event_clock(run.platform.home)
+    reach("inputs.fix:before")
     fixed = run.control.fix_run_inputs(
         run.run_date,
         day.cut_off.instant(run.run_date) if by_event else None,
         epoch=run.lock.epoch,
     )
+    reach("inputs.fix:after")
     received = day.cut_off_instant if by_event else None
     files = _files_frame(fixed, received)
     accepted = files.filter(pl.col("verdict") == "accepted")
@@ -197,6 +219,7 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     stated = statement(run, spec)
     written = run.write(spec, stated.tables)
     run.lock.check()
+    reach("publish.commit:before")
     run.control.publish(
         run_date=run.run_date,
         epoch=run.lock.epoch,
@@ -205,6 +228,7 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
         snapshot_id=run.lake.snapshot(),
         dispatches=stated.dispatches,
     )
+    reach("publish.commit:after")
     dispatch.send_all(run.platform)
     return written
 
@@ -291,6 +315,7 @@ def _dispatch(run_date: date, custodian: str, name: str, content: bytes) -> Disp
 
 EXECUTORS: dict[str, Callable[[Run, ProcessSpec], dict[str, Partition]]] = {
     "DayProcess": compute,
+    "LookBack": look_back,
     "LandFiles": land,
     "SealBatches": seal,
     "PublishDate": publish,

@@ -70,6 +70,16 @@ class DayProcess(dg.Component, dg.Model, dg.Resolvable):
         )
 
 
+class LookBack(DayProcess):
+    """A pure process that also reads rows of its own choice from earlier runs.
+
+    `wanted(day, inputs)` names what it looks for, its column `dealing_date` where to begin;
+    `found` picks from the first table of `looks_back`; the others are read of the same runs.
+    """
+
+    looks_back: list[str]
+
+
 class LandFiles(DayProcess):
     """Fixes the set of landed files that a run reads."""
 
@@ -107,6 +117,7 @@ def _assets(
                 "process": spec.folder,
                 "contract": f"data_contracts/{_contract_file(dataset)}",
                 "reads_of_the_run_before": ", ".join(spec.reads_previous) or "nothing",
+                "looks_back_for": ", ".join(spec.looks_back) or "nothing",
                 "key": ", ".join(dataset_contract(dataset).key),
             },
             tags={"team": process.owner.removeprefix("team:"), "stage": process.stage},

@@ -53,6 +53,7 @@ def spec_of(folder: str, attributes: dict[str, Any]) -> ProcessSpec:
         reads_previous=names(attributes, "reads_previous"),
         feeds=names(attributes, "feeds"),
         accepted=names(attributes, "accepted"),
+        looks_back=names(attributes, "looks_back"),
         writes=names(attributes, "writes"),
         checks=checks,
     )

@@ -17,7 +17,9 @@ from typing import cast
 
 import duckdb
 import polars as pl
+from psycopg import Cursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
 
 from acme.evidence import versions
 from acme.evidence.differences import Difference, What, first_difference
@@ -121,7 +123,9 @@ class RecordedControl(Control):
         del known_at, epoch
         return self.run_inputs(run_date)
 
-    def record_accepted(self, feed: str, keys: Mapping[str, str], run_date: date) -> None:
+    def record_accepted(
+        self, feed: str, keys: Mapping[str, str], run_date: date, *, epoch: int | None = None
+    ) -> None:
         """Record nothing: the date has recorded its keys."""
 
     def record_check(self, run_date: date, part: Part, result: CheckOutcome, *, epoch: int) -> None:
@@ -235,6 +239,9 @@ class NoLock(RunLock):
         return 0
 
     def check(self) -> None:
+        """Let it go on."""
+
+    def check_in(self, cursor: Cursor[TupleRow]) -> None:
         """Let it go on."""
 
 

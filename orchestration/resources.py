@@ -38,7 +38,7 @@ class BusinessDay(dg.ConfigurableResource):  # type: ignore[type-arg]
         run_date = date.fromisoformat(context.run.tags[PARTITION_TAG])
         platform = open_platform()
         with RunLock(platform.url, run_date, wait_seconds_max=wait_seconds()) as lock:
-            platform.lake.fence = lock.check
+            platform.lake.fence = lock
             self._run = Run(platform, lock, run_date)
             try:
                 yield self

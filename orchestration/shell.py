@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import ModuleType
@@ -21,6 +21,7 @@ from acme.domain.process import Check, Process
 from acme.evidence import versions
 from acme.lakehouse import contracts
 from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Lake, Partition, dataset_contract
 from acme.lakehouse.landing import read_landed
@@ -57,6 +58,7 @@ class ProcessSpec:
     reads_previous: tuple[str, ...] = ()
     feeds: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
+    looks_back: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     checks: tuple[CheckSpec, ...] = field(default=())
 
@@ -144,6 +146,15 @@ class Run:
             return {f"previous.{d}": dataset_contract(d).empty() for d in datasets}
         return {f"previous.{d}": f for d, f in self.lake.read(previous, datasets).items()}
 
+    def history(self, dataset: str, dates: Iterable[date]) -> pl.DataFrame:
+        """Return the partitions that published runs of `dates` wrote, `run_date` included."""
+        frames = [self.lake.read(day, [dataset])[dataset] for day in sorted(dates)]
+        return pl.concat([dataset_contract(dataset).empty(), *frames])
+
+    def dates_since(self, since: date) -> list[date]:
+        """Return the published dates from `since` to the run before this one."""
+        return [d for d in self.control.published_dates() if since <= d < self.run_date]
+
     def feed(self, feed: str, files: list[LandedFile]) -> pl.DataFrame:
         """Return the rows of a feed's accepted files of this run, each with its origin."""
         contract = contracts.feed(feed)
@@ -195,8 +206,11 @@ class Run:
         for name, frame in outputs.items():
             if name.startswith("accepted."):
                 keys = dict(frame.select("key", "values_sha256").iter_rows())
-                self.lock.check()
-                self.control.record_accepted(name.removeprefix("accepted."), keys, self.run_date)
+                reach("accepted.record:before")
+                self.control.record_accepted(
+                    name.removeprefix("accepted."), keys, self.run_date, epoch=self.lock.epoch
+                )
+                reach("accepted.record:after")
         self.outputs = tables
         return self.lake.write(self.run_date, spec.folder, tables, published=self.published_files())
 
@@ -220,7 +234,9 @@ class Run:
     def run_check(self, spec: ProcessSpec, check: CheckSpec) -> tuple[bool, pl.DataFrame]:
         """Run a check and record what it found together with the hashes of what it read."""
         if check.engine == "dbt":
+            reach("engine.run:before")
             failures = recompute(self.platform, self.run_date, self.previous_date()).failures
+            reach("engine.run:after")
         else:
             failures = spec.check(check.name)(self.day(), self.inputs(check))
         self.record(spec.part, check.name, failures, check.reads, blocking=check.blocking)
@@ -247,7 +263,9 @@ class Run:
             ],
         }
         outcome = CheckOutcome(name, failures.is_empty(), json.dumps(detail, sort_keys=True))
+        reach("check.record:before")
         self.control.record_check(self.run_date, part, outcome, epoch=self.lock.epoch)
+        reach("check.record:after")
 
     def unproven(self, part: Part, checks: list[CheckSpec]) -> list[str]:
         """Return what is wrong with the recorded outcomes of the blocking `checks` of a part.

@@ -153,13 +153,36 @@ def _side_sign() -> pl.Expr:
     return pl.when(pl.col("side") == "B").then(1).otherwise(-1).cast(pl.Int128)
 
 
+def journal_id(kind: str) -> pl.Expr:
+    """Name an order's journal of a kind; a correction's bears the run that made it."""
+    return (
+        pl.when(pl.col("corrected_on").is_null())
+        .then(pl.format(kind + ":{}", "order_id"))
+        .otherwise(pl.format(kind + ":{}:{}", "order_id", "corrected_on"))
+    )
+
+
+def _allocation_legs(currency: str, returned: pl.Expr) -> list[Leg]:
+    held = pl.when(pl.col("side") == "S").then(pl.col("asset_id")).otherwise(pl.lit(currency))
+    return [
+        Leg(ledger.pot_account(), RESERVED, held, -1 * returned),
+        Leg(ledger.pot_account(), SETTLED, held, returned),
+        *in_flight_legs(currency, _side_sign()),
+    ]
+
+
+def _settlement_legs(currency: str) -> list[Leg]:
+    sign = _side_sign()
+    return [*_reversed(in_flight_legs(currency, sign)), *settled_legs(currency, sign)]
+
+
 def book_allocations(entries: Entries, allocated: pl.DataFrame, currency: str) -> pl.DataFrame:
-    """Post each allocation and return its orders as they stand now.
+    """Post each allocation and return its orders as they stand now, with `reserve` as it was.
 
     allocated: orders with Int128 executed_units / executed_consideration, custodian_id,
-    cash_custodian, event_time, effective_date, known_at. What was not executed returns from
-    `reserved` to `settled`, the executed part stays reserved, and the execution is posted in
-    flight, in one journal (`rules §7`). States: executed, part_executed, or rejected
+    cash_custodian, corrected_on, event_time, effective_date, known_at. What was not executed
+    returns from `reserved` to `settled`, the executed part stays reserved, and the execution is
+    posted in flight, in one journal (`rules §7`). States: executed, part_executed, or rejected
     (`custodian_rejected`) where nothing was allocated.
     """
     sells = pl.col("side") == "S"
@@ -177,7 +200,7 @@ def book_allocations(entries: Entries, allocated: pl.DataFrame, currency: str) -
         .otherwise(pl.col("executed_consideration") == q.minor("amount"))
     )
     frame = allocated.with_columns(
-        pl.format("allocation:{}", "order_id").alias("journal_id"),
+        journal_id("allocation").alias("journal_id"),
         (q.minor("reserved") - kept).alias("_returned"),
         kept.alias("_kept"),
         pl.col("state").alias("from_state"),
@@ -187,27 +210,51 @@ def book_allocations(entries: Entries, allocated: pl.DataFrame, currency: str) -
         .then(pl.lit("executed"))
         .otherwise(pl.lit("part_executed"))
         .alias("to_state"),
-        pl.when(nothing).then(pl.lit("custodian_rejected")).alias("reason"),
+    ).with_columns(
+        pl.when(nothing)
+        .then(pl.lit("custodian_rejected"))
+        .when(pl.col("corrected_on").is_not_null())
+        .then(pl.lit("corrected"))
+        .alias("reason")
     )
-    held = pl.when(sells).then(pl.col("asset_id")).otherwise(pl.lit(currency))
-    returned = pl.col("_returned")
     entries.journal(
-        frame,
-        "allocation",
-        "order_id",
-        [
-            Leg(ledger.pot_account(), RESERVED, held, -1 * returned),
-            Leg(ledger.pot_account(), SETTLED, held, returned),
-            *in_flight_legs(currency, _side_sign()),
-        ],
+        frame, "allocation", "order_id", _allocation_legs(currency, pl.col("_returned"))
     )
-    entries.event(frame, "post")
+    entries.event(frame.filter(pl.col("from_state") != pl.col("to_state")), "post")
     return frame.with_columns(
         pl.col("to_state").alias("state"),
+        pl.col("reserved").cast(q.QUANTITY).alias("reserve"),
         q.as_decimal(pl.col("_kept"), q.QUANTITY).alias("reserved"),
         q.as_decimal(pl.col("executed_units"), q.UNITS).alias("allocated_units"),
         q.as_decimal(pl.col("executed_consideration"), q.CASH).alias("consideration"),
     )
+
+
+def reverse_bookings(entries: Entries, booked: pl.DataFrame, currency: str) -> None:
+    """Reverse the journals of orders that are to be booked again (`rules §7`, Corrections).
+
+    booked: stage.open_bookings columns with custodian_id, cash_custodian, event_time,
+    effective_date, settled_effective (null where the line had not settled), known_at. Each
+    reversal names its original and keeps its effective date.
+    """
+    frame = booked.with_columns(
+        q.minor("allocated_units").alias("executed_units"),
+        q.minor("consideration").alias("executed_consideration"),
+        journal_id("allocation").alias("reverses"),
+    ).with_columns(pl.format("reversal:{}", "reverses").alias("journal_id"))
+    returned = q.minor("reserve") - q.minor("reserved")
+    legs = _reversed(_allocation_legs(currency, returned))
+    entries.journal(frame, "reversal", "order_id", legs)
+    settled = (
+        frame.filter(pl.col("settled_effective").is_not_null())
+        .with_columns(
+            journal_id("settlement").alias("reverses"),
+            pl.col("settled_effective").alias("effective_date"),
+            pl.col("settled_event_time").alias("event_time"),
+        )
+        .with_columns(pl.format("reversal:{}", "reverses").alias("journal_id"))
+    )
+    entries.journal(settled, "reversal", "order_id", _reversed(_settlement_legs(currency)))
 
 
 def switch_buys(allocated: pl.DataFrame) -> pl.DataFrame:
@@ -241,16 +288,14 @@ def book_settlements(entries: Entries, settled: pl.DataFrame, currency: str) -> 
     """Settle executed orders: in flight reversed, the same quantities posted settled (`rules §7`).
 
     settled: orders in state executed or part_executed with custodian_id, cash_custodian,
-    event_time, effective_date, known_at.
+    corrected_on, event_time, effective_date, known_at.
     """
     frame = settled.with_columns(
         q.minor("allocated_units").alias("executed_units"),
         q.minor("consideration").alias("executed_consideration"),
-        pl.format("settlement:{}", "order_id").alias("journal_id"),
+        journal_id("settlement").alias("journal_id"),
         pl.col("state").alias("from_state"),
         pl.lit("settled").alias("to_state"),
     )
-    sign = _side_sign()
-    legs = [*_reversed(in_flight_legs(currency, sign)), *settled_legs(currency, sign)]
-    entries.journal(frame, "settlement", "order_id", legs)
+    entries.journal(frame, "settlement", "order_id", _settlement_legs(currency))
     entries.event(frame, "post")

@@ -160,17 +160,21 @@ def allocate(lines: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
 def settling(lines: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Return the booked lines that settle now, with `settled_effective` (`rules §7`).
 
-    A line settles whole: when `settled` events cover what was confirmed, or, with no external
-    part, once `as_of` (P) has reached its settlement date. `lines` is the result of `progress`
-    with `confirmed_units` and `confirmed_consideration` as booked.
+    A line settles whole: when `settled` events cover what was confirmed; with no external part,
+    once `as_of` (P) has reached its settlement date; or in the run that corrects it after it had
+    settled (`resettles_on`, the old effective date). `lines` is the result of `progress` with
+    `confirmed_units` and `confirmed_consideration` as booked.
     """
     external = (pl.col("confirmed_units") != 0) | (pl.col("confirmed_consideration") != 0)
     covered = (pl.col("settled_units") >= q.minor("confirmed_units")) & (
         pl.col("settled_consideration") >= q.minor("confirmed_consideration")
     )
     due = pl.col("settlement_date") <= as_of
-    return lines.filter((external & covered) | (~external & due)).with_columns(
-        pl.when(external)
+    again = pl.col("resettles_on").is_not_null()
+    return lines.filter(again | (external & covered) | (~external & due)).with_columns(
+        pl.when(again)
+        .then(pl.col("resettles_on"))
+        .when(external)
         .then(pl.col("settled_on"))
         .otherwise(pl.col("settlement_date"))
         .alias("settled_effective")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from acme.domain.orders import TERMINAL, TRANSITIONS
+from acme.domain.orders import CORRECTION_REASONS, CORRECTIONS, TERMINAL, TRANSITIONS
 
 
 def misallocated(allocations: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFrame:
@@ -22,9 +22,11 @@ def misallocated(allocations: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFram
     )
     return (
         booked.join(shared, on=["line_id", "side"], how="full", coalesce=True)
+        # A side that executed nothing has no row.
+        .with_columns(pl.exclude("line_id", "side").fill_null(0))
         .filter(
-            pl.col("units").ne_missing(pl.col("allocated_units"))
-            | pl.col("consideration").ne_missing(pl.col("allocated_consideration"))
+            (pl.col("units") != pl.col("allocated_units"))
+            | (pl.col("consideration") != pl.col("allocated_consideration"))
         )
         .sort("line_id", "side")
     )
@@ -33,13 +35,21 @@ def misallocated(allocations: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFram
 def illegal_transitions(events: pl.DataFrame) -> pl.DataFrame:
     """Identity 5: order events that no legal transition allows, or that do not follow on.
 
-    events: order_id, sequence, from_state, to_state of one run.
+    events: order_id, sequence, from_state, to_state, reason of one run. Only a correction leaves
+    a terminal state, and names itself.
     """
+    move = ["from_state", "to_state"]
     legal = pl.DataFrame(
-        sorted(TRANSITIONS), schema={"from_state": pl.String, "to_state": pl.String}, orient="row"
+        [(*pair, False) for pair in sorted(TRANSITIONS)]
+        + [(*pair, True) for pair in sorted(CORRECTIONS)],
+        schema={"from_state": pl.String, "to_state": pl.String, "_correcting": pl.Boolean},
+        orient="row",
     )
-    unlawful = events.join(legal, on=["from_state", "to_state"], how="anti").select(
-        "order_id", "from_state", "to_state"
+    named = pl.col("reason").is_in(CORRECTION_REASONS).fill_null(value=False)
+    unlawful = (
+        events.join(legal, on=move, how="left")
+        .filter(pl.col("_correcting").is_null() | (pl.col("_correcting") & ~named))
+        .select("order_id", *move)
     )
     ends = events.filter(pl.col("to_state").is_in(sorted(TERMINAL)))
     twice = (

@@ -11,7 +11,7 @@ from datetime import date
 import polars as pl
 
 from acme.domain import quantities as q
-from acme.domain.booking import CANARY_BOOK, CANARY_CUSTODIAN, custodian_of
+from acme.domain.booking import CANARY_BOOK, CANARY_CUSTODIAN
 from acme.domain.ledger import IN_FLIGHT, SETTLED
 
 FOUND_SCHEMA: dict[str, pl.DataType] = {
@@ -109,15 +109,15 @@ def believed(balances: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def awaited(lines: pl.DataFrame, currency: str, cash_custodian: str) -> pl.DataFrame:
+def awaited(lines: pl.DataFrame, currency: str) -> pl.DataFrame:
     """Return ACCOUNT, asset_id, awaited: what stands confirmed on lines our books do not show yet.
 
     traded: executions of lines not yet booked; settled: `settled` events of lines not yet
-    settled. lines: open lines with `acme.domain.execution.progress`.
+    settled. lines: `acme.domain.execution.progress` of open lines, and of those just ended.
     """
     sign = pl.when(pl.col("side") == "B").then(1).otherwise(-1).cast(pl.Int128)
-    cash_at = custodian_of(pl.col("book"), pl.lit(cash_custodian))
     executed = lines.filter(pl.col("state") == "placed")
+    unsettled = lines.filter(pl.col("state") != "settled")
 
     def legs(frame: pl.DataFrame, basis: str, units: str, consideration: str) -> list[pl.DataFrame]:
         common = [pl.col("book"), pl.lit(basis).alias("basis")]
@@ -127,7 +127,7 @@ def awaited(lines: pl.DataFrame, currency: str, cash_custodian: str) -> pl.DataF
             ),
             frame.select(
                 *common,
-                cash_at.alias("custodian_id"),
+                pl.col("cash_custodian").alias("custodian_id"),
                 pl.lit(currency).alias("asset_id"),
                 (-1 * sign * q.cash_to_quantity(consideration)).alias("awaited"),
             ),
@@ -137,7 +137,7 @@ def awaited(lines: pl.DataFrame, currency: str, cash_custodian: str) -> pl.DataF
         pl.concat(
             [
                 *legs(executed, "traded", "executed_units", "executed_consideration"),
-                *legs(lines, "settled", "settled_units", "settled_consideration"),
+                *legs(unsettled, "settled", "settled_units", "settled_consideration"),
             ]
         )
         .group_by(*ACCOUNT, "asset_id")
@@ -221,8 +221,9 @@ def compare_instructions(
 ) -> pl.DataFrame:
     """Compare instructions with what stands confirmed; FOUND_SCHEMA.
 
-    lines: open lines after `progress` and `with_completeness`. events: standing events of P.
-    overdue_from: instructions dealt on or before it should have been answered by now.
+    lines: open lines, and those just ended, after `progress` and `with_completeness`. events:
+    standing events of P. overdue_from: instructions dealt on or before it should have been
+    answered by now.
     """
     sent = lines.filter(pl.col("instruction_id").is_not_null())
     by_line = {"reference": pl.col("instruction_id")}
@@ -248,7 +249,7 @@ def compare_instructions(
         **{"class": pl.lit("timing"), "evidence": pl.lit("instruction without any answer")},
     )
     failed = _found(
-        sent.join(
+        sent.filter(pl.col("state") != "settled").join(
             events.filter(pl.col("event") == "failed").select("instruction_id").unique(),
             on="instruction_id",
             how="semi",
@@ -310,11 +311,11 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _amended(lines: pl.DataFrame) -> pl.DataFrame:
-    """Return booked lines whose standing executions are no longer what was booked."""
+    """Return booked lines whose standing executions are not what was booked, and wait (`§7`)."""
     units, pence = pl.col("executed_units"), pl.col("executed_consideration")
     other_units = units != q.minor("confirmed_units")
     changed = lines.filter(
-        (pl.col("state") == "booked")
+        pl.col("state").is_in(["booked", "settled"])
         & (other_units | (pence != q.minor("confirmed_consideration")))
     )
     return _found(
@@ -367,7 +368,7 @@ def _misspent(lines: pl.DataFrame) -> pl.DataFrame:
 def unknown_instructions(events: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return the events that name no instruction of ours, one row per named instruction.
 
-    known: instruction_id of every open line.
+    known: instruction_id of every open line, and of those just ended.
     """
     strangers = (
         events.join(known.select("instruction_id").drop_nulls(), on="instruction_id", how="anti")
@@ -382,5 +383,23 @@ def unknown_instructions(events: pl.DataFrame, known: pl.DataFrame) -> pl.DataFr
             "class": pl.lit("unknown"),
             "reference": pl.col("instruction_id"),
             "evidence": pl.format("confirmation {} names no open instruction", "confirmation_id"),
+        },
+    )
+
+
+def suspended_corrections(moves: pl.DataFrame) -> pl.DataFrame:
+    """Return one break for each balance that a correction left in suspense (`rules §7`).
+
+    moves: stage.suspense_moves.
+    """
+    return _found(
+        moves,
+        **{
+            "class": pl.lit("consideration"),
+            "reference": pl.col("journal_id"),
+            "difference": pl.col("quantity"),
+            "evidence": pl.format(
+                "a correction left {} of pot {} in suspense", "quantity", "pot_id"
+            ),
         },
     )

@@ -38,6 +38,22 @@ TRANSITIONS: Final[frozenset[tuple[str, str]]] = frozenset(
         ("part_executed", "settled"),
     }
 )
+# A corrected line is booked again, and its orders with it (`rules §7`): out of a terminal state
+# too, but only for one of these reasons.
+CORRECTION_REASONS: Final = ("corrected", "custodian_rejected")
+CORRECTIONS: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("executed", "part_executed"),
+        ("executed", "rejected"),
+        ("part_executed", "executed"),
+        ("part_executed", "rejected"),
+        ("rejected", "executed"),
+        ("rejected", "part_executed"),
+        ("settled", "executed"),
+        ("settled", "part_executed"),
+        ("settled", "rejected"),
+    }
+)
 TERMINAL: Final = frozenset({"settled", "rejected", "cancelled"})
 
 

@@ -30,13 +30,15 @@ class Evidence:
     allocated: orders as booked, with Int128 executed_units / executed_consideration and
     `proposal_price` (DECIMAL, the closing price before the dealing date), `stress`. lines: open
     lines with `closing_price`, `complete`. off_price: instruction_id of the lines with an execution
-    at another price than the closing price. orders: open orders after post.
+    at another price than the closing price. orders: open orders after post. corrected: orders
+    booked again in this run.
     """
 
     allocated: pl.DataFrame
     lines: pl.DataFrame
     off_price: pl.DataFrame
     orders: pl.DataFrame
+    corrected: pl.DataFrame
     as_of: date
 
 
@@ -93,6 +95,7 @@ def causes(evidence: Evidence) -> pl.DataFrame:
                 orders.join(unpriced.select("line_id"), on="line_id", how="semi"),
                 "price_on_hold_or_missing",
             ),
+            _causes(evidence.corrected, "correction"),
         ]
     ).unique(maintain_order=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -23,10 +24,18 @@ class PriceBook:
     accepted: dict[Key, int]
     held: dict[Key, tuple[str, tuple[int, ...], str, date]] = field(default_factory=dict)
 
-    def before(self, key: Key) -> int | None:
-        """Return the accepted price of the newest date before the key's, of the same asset."""
-        dates = [d for d, asset in self.accepted if asset == key[1] and d < key[0]]
-        return self.accepted[max(dates), key[1]] if dates else None
+    def by_asset(self) -> dict[str, dict[date, int]]:
+        """Return the accepted prices of each asset by date."""
+        prices: dict[str, dict[date, int]] = {}
+        for (price_date, asset_id), price in self.accepted.items():
+            prices.setdefault(asset_id, {})[price_date] = price
+        return prices
+
+
+def newest_before(prices: dict[date, int], day: date) -> int | None:
+    """Return the price of the newest date before `day`, None if there is none."""
+    dates = [d for d in prices if d < day]
+    return prices[max(dates)] if dates else None
 
 
 def beyond_limit(price: int, previous: int, limit: int | None) -> bool:
@@ -53,15 +62,20 @@ def take_file(
     for price_date, asset_id, price in rows:
         candidates.setdefault((price_date, asset_id), set()).add(price)
     status: dict[Key, str] = {}
+    known = book.by_asset()
     for key in sorted(candidates):
+        price_date, asset_id = key
         prices = tuple(sorted(candidates[key]))
-        reason = _hold_reason(book, key, prices, limits.get(key[1]))
+        of_asset = known.setdefault(asset_id, {})
+        previous = newest_before(of_asset, price_date)
+        reason = _hold_reason(book, key, prices, previous, limits.get(asset_id))
         if reason is None:
-            book.accepted[key] = prices[0]
+            book.accepted[key] = of_asset[price_date] = prices[0]
             book.held.pop(key, None)
             status[key] = "accepted"
             continue
         book.accepted.pop(key, None)
+        of_asset.pop(price_date, None)
         since = book.held[key][3] if key in book.held else run_date
         book.held[key] = (reason, prices, file_sha256, since)
         status[key] = "held"
@@ -69,24 +83,25 @@ def take_file(
 
 
 def _hold_reason(
-    book: PriceBook, key: Key, prices: tuple[int, ...], limit: int | None
+    book: PriceBook, key: Key, prices: tuple[int, ...], previous: int | None, limit: int | None
 ) -> str | None:
     if len(prices) > 1:
         return "conflicting_rows"
-    previous = book.before(key)
     unseen = key not in book.held and key not in book.accepted
     if unseen and previous is not None and beyond_limit(prices[0], previous, limit):
         return "price_limit"
     return None
 
 
-def still_needed(book: PriceBook, horizon: date) -> dict[Key, int]:
-    """Return the accepted prices from `horizon` on, and the newest before it of each asset."""
+def still_needed(
+    book: PriceBook, horizon: date, news: AbstractSet[Key] = frozenset()
+) -> dict[Key, int]:
+    """Return the accepted prices from `horizon` on, the newest before it of each asset, `news`."""
     newest: dict[str, date] = {}
     for price_date, asset_id in book.accepted:
         if price_date < horizon:
             newest[asset_id] = max(newest.get(asset_id, price_date), price_date)
-    kept = {(d, a) for a, d in newest.items()}
+    kept = {(d, a) for a, d in newest.items()} | news
     return {k: p for k, p in book.accepted.items() if k[0] >= horizon or k in kept}
 
 

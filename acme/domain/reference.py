@@ -30,3 +30,8 @@ def profiles_on(profiles: pl.DataFrame, day: date) -> pl.DataFrame:
     return known.join(newest, on=["risk_profile_id", "valid_from"]).sort(
         ["risk_profile_id", *(["asset_id"] if "asset_id" in profiles.columns else [])]
     )
+
+
+def cash_custodian(assets: pl.DataFrame, day: date, currency: str) -> str:
+    """Return who holds the cash on a day: the custodian of the currency's version of that day."""
+    return str(assets_on(assets, day).filter(pl.col("asset_id") == currency)["custodian_id"][0])

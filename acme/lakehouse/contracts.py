@@ -280,8 +280,13 @@ class Contract:
             if got != column.dtype:
                 raise self._violation("type", column.name, str(column.dtype), str(got))
 
+    @cached_property
+    def _breaches(self) -> "tuple[Breach, ...]":
+        """Return every way in which a value can break its column."""
+        return tuple(breach for column in self.columns for breach in value_breaches(column))
+
     def _require_values(self, frame: pl.DataFrame) -> None:
-        breaches = [breach for column in self.columns for breach in value_breaches(column)]
+        breaches = self._breaches
         if not breaches or frame.is_empty():
             return
         broken = frame.select(

@@ -8,9 +8,7 @@ timestamps with offset, in UTC.
 import functools
 import hashlib
 import json
-import os
 import re
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from acme.lakehouse.connections import Connections
+from acme.lakehouse.sessions import end_sessions, holder, session_name
 
 # No float: nothing that is stored here may pass through binary fractions.
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -189,7 +188,7 @@ class Control:
     def __init__(self, url: str) -> None:
         """Keep the URL; nothing is opened yet."""
         self.url = url
-        self._connections = Connections(lambda: _connect(url, "acme control"))
+        self._connections = Connections(lambda: _connect(url, session_name("control")))
 
     def close(self) -> None:
         """Close the connections kept for the next transaction."""
@@ -385,13 +384,18 @@ class Control:
             )
             return dict(cursor)
 
-    def record_accepted(self, feed: str, keys: Mapping[str, str], run_date: date) -> None:
+    def record_accepted(
+        self, feed: str, keys: Mapping[str, str], run_date: date, *, epoch: int | None = None
+    ) -> None:
         """Make `keys` (key → SHA-256 of its values) exactly what `run_date` accepted of `feed`.
 
         A run again replaces its own. A key another run accepted with the same values stays with
-        that run; with other values it raises AcceptedKeyConflict, and nothing changes.
+        that run; with other values it raises AcceptedKeyConflict, and nothing changes. Raises
+        Fenced as fix_run_inputs does.
         """
         with self.transaction() as cursor:
+            if epoch is not None:
+                _check_epoch(cursor, run_date, epoch)
             cursor.execute(
                 "DELETE FROM control.accepted_keys WHERE feed = %s AND run_date = %s",
                 [feed, run_date],
@@ -601,9 +605,10 @@ class RunLock:
     """Admits one run per date: `with RunLock(url, run_date) as lock: … lock.check() …`.
 
     A session advisory lock on a connection of its own, and `epoch`, a number that grows each
-    time the lock is taken. A run that was frozen while its lock went to another finds a later
-    epoch: check() and Control.publish() then raise Fenced. The run's state becomes `running`,
-    and at the end `failed` (after an exception) or `finished`, unless it was published.
+    time the lock is taken. A run that was frozen while its lock went to another has lost all its
+    sessions, with what they had begun, and finds a later epoch: check(), check_in() and every
+    step of Control that takes an epoch then raise Fenced. The run's state becomes `running`, and
+    at the end `failed` (after an exception) or `finished`, unless it was published.
     """
 
     def __init__(self, url: str, run_date: date, *, wait_seconds_max: float = 30) -> None:
@@ -623,8 +628,7 @@ class RunLock:
 
     def __enter__(self) -> Self:
         """Take the lock and the next epoch; LockTimeout names who holds it."""
-        name = f"acme run {self.run_date} {os.getpid()}@{socket.gethostname()}"
-        connection = _connect(self._url, name)
+        connection = _connect(self._url, session_name(f"run {self.run_date}"))
         connection.autocommit = True
         try:
             self._take(connection)
@@ -667,6 +671,10 @@ class RunLock:
         if row is None or row[0] != self.epoch:
             raise _fenced(self.run_date, self.epoch, row)
 
+    def check_in(self, cursor: Cursor[TupleRow]) -> None:
+        """Raise Fenced unless this is the newest run; none takes over before the commit."""
+        _check_epoch(cursor, self.run_date, self.epoch)
+
     def _take(self, connection: Connection[TupleRow]) -> None:
         # 0 would mean: wait for ever.
         milliseconds = max(1, round(self._wait_seconds_max * 1000))
@@ -680,16 +688,23 @@ class RunLock:
                 f"waited {self._wait_seconds_max:g} s"
             ) from error
         connection.execute("SET lock_timeout = 0")
-        row = connection.execute(
-            "INSERT INTO control.runs AS run (run_date, epoch, state, started_at)"
-            " VALUES (%s, 1, 'running', clock_timestamp()) ON CONFLICT (run_date) DO UPDATE"
-            " SET epoch = run.epoch + 1, state = 'running', started_at = clock_timestamp(),"
-            " finished_at = NULL RETURNING epoch",
+        before = connection.execute(
+            "SELECT holder FROM control.runs WHERE run_date = %s AND state = 'running'",
             [self.run_date],
+        ).fetchone()
+        row = connection.execute(
+            "INSERT INTO control.runs AS run (run_date, epoch, state, started_at, holder)"
+            " VALUES (%s, 1, 'running', clock_timestamp(), %s) ON CONFLICT (run_date) DO UPDATE"
+            " SET epoch = run.epoch + 1, state = 'running', started_at = clock_timestamp(),"
+            " finished_at = NULL, holder = excluded.holder RETURNING epoch",
+            [self.run_date, holder()],
         ).fetchone()
         if row is None:
             raise ControlError(f"the run of {self.run_date} could not be recorded")
         self._epoch = int(row[0])
+        # After the new epoch: what the overtaken run opens from here on meets a fence.
+        if before is not None and before[0] is not None:
+            end_sessions(connection, before[0])
 
 
 # ---- connections --------------------------------------------------------------------------------
@@ -700,7 +715,7 @@ def _connect(url: str, application_name: str) -> Connection[TupleRow]:
         options = f"{conninfo_to_dict(url).get('options') or ''} -c TimeZone=UTC".strip()
         return psycopg.connect(
             url,
-            application_name=application_name[:63],
+            application_name=application_name,
             options=options,
             connect_timeout=30,
             # A peer that vanished is noticed within half a minute, not within hours.

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from acme.lakehouse.failpoints import reach
+
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of the file's bytes as 64 lower-case hexadecimal digits."""
@@ -35,6 +37,7 @@ def write_atomic(
     `path`; then the folder is flushed. `mode` are the permission bits (default: what the umask
     leaves of 0666), `owner` is (uid, gid). A failure leaves `path` as it was and no other file.
     """
+    reach("file.write:before")
     temporary = path.with_name(f".{secrets.token_hex(12)}.tmp")
     # O_EXCL: a name somebody else planted (a link, say) is never written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -48,7 +51,9 @@ def write_atomic(
             if mode is not None:
                 os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
+        reach("file.rename:before")
         temporary.replace(path)
+        reach("file.rename:after")
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

@@ -13,25 +13,29 @@ import hashlib
 import importlib.util
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import duckdb
 import polars as pl
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from psycopg import Cursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
 
 from acme.lakehouse import contracts
 from acme.lakehouse.connections import Connections
 from acme.lakehouse.contracts import Contract
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
+from acme.lakehouse.sessions import session_name
 
 CATALOG_SCHEMA: Final = "ducklake"
 EXTENSIONS: Final = ("ducklake", "postgres_scanner")
@@ -84,16 +88,26 @@ def encode(contract: Contract, frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-class Lake:
-    """The tables of one installation. `fence` is called before every commit and may raise."""
+class Fence(Protocol):
+    """What stands between a run that was overtaken and a commit; `control.RunLock` is one."""
 
-    def __init__(self, home: Home, url: str, fence: Callable[[], None] | None = None) -> None:
+    def check(self) -> None:
+        """Raise unless the run may go on."""
+
+    def check_in(self, cursor: Cursor[TupleRow]) -> None:
+        """Raise unless the run may go on up to the end of the cursor's transaction."""
+
+
+class Lake:
+    """The tables of one installation. `fence` is asked before every commit and may raise."""
+
+    def __init__(self, home: Home, url: str, fence: Fence | None = None) -> None:
         """Keep where the data and the catalog are; nothing is opened yet."""
         self.home = home
         self.url = url
-        self.fence = fence or (lambda: None)
+        self.fence = fence
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._postgres = Connections(lambda: psycopg.connect(url, application_name="acme lake"))
+        self._postgres = Connections(lambda: _connect(url))
 
     def close(self) -> None:
         """Let go of the catalog."""
@@ -159,9 +173,12 @@ class Lake:
         current = self.manifest(run_date)
         changed = {d: p for d, p in written.items() if current.get(d) != p}
         if changed:
+            reach("lake.files:before")
             for dataset in changed:
                 self._store(run_date, dataset, written[dataset], contents[dataset])
+            reach("lake.files:after")
             self._commit(run_date, process, changed)
+            reach("lake.manifest:after")
         return written
 
     def _store(self, run_date: date, dataset: str, partition: Partition, content: bytes) -> None:
@@ -174,7 +191,7 @@ class Lake:
     def _commit(self, run_date: date, process: str, changed: Mapping[str, Partition]) -> None:
         manifest = {d: {"rows": p.rows, "sha256": p.sha256} for d, p in sorted(changed.items())}
         connection = self.connect()
-        self.fence()
+        self._check()
         connection.execute("BEGIN")
         try:
             for dataset, partition in changed.items():
@@ -189,8 +206,10 @@ class Lake:
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
                 ["acme", f"{run_date} {process}", json.dumps({"manifest": manifest})],
             )
-            self.fence()
+            self._check()
+            reach("lake.catalog:before")
             connection.execute("COMMIT")
+            reach("lake.catalog:after")
         except BaseException:
             # The cause is what matters; a catalog that is gone cannot be rolled back either.
             with suppress(duckdb.Error):
@@ -199,9 +218,14 @@ class Lake:
             raise
         self._record(run_date, process, changed)
 
+    def _check(self) -> None:
+        if self.fence is not None:
+            self.fence.check()
+
     def _record(self, run_date: date, process: str, changed: Mapping[str, Partition]) -> None:
-        self.fence()
         with self._postgres.transaction() as cursor:
+            if self.fence is not None:
+                self.fence.check_in(cursor)
             cursor.executemany(
                 "INSERT INTO control.partitions (run_date, dataset, process, rows, file_sha256)"
                 " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (run_date, dataset) DO UPDATE"
@@ -311,6 +335,10 @@ def _refuse_changes(
             )
 
 
+def _connect(url: str) -> psycopg.Connection[TupleRow]:
+    return psycopg.connect(url, application_name=session_name("lake"))
+
+
 def open_catalog(
     home: Home, url: str, *, read_only: bool = False, snapshot: int | None = None
 ) -> duckdb.DuckDBPyConnection:
@@ -322,7 +350,7 @@ def open_catalog(
     for extension in EXTENSIONS:
         _load(connection, extension)
     conninfo = conninfo_to_dict(url)
-    conninfo.setdefault("application_name", "acme lake")
+    conninfo["application_name"] = session_name("lake")
     target = make_conninfo("", **conninfo).replace("'", "''")
     options = [
         f"DATA_PATH '{str(home.lake).replace(chr(39), chr(39) * 2)}/'",

@@ -24,6 +24,7 @@ from acme.lakehouse import contracts
 from acme.lakehouse.contracts import FEED_ORDER, Contract
 from acme.lakehouse.control import Detail, LandedFile, ReferenceKind, Scheme, Verdict
 from acme.lakehouse.csv_reading import ROW, header_findings, quoting_findings, typed_batches
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.findings import KEPT_MAX, Finding, Findings, findings_json, shown
 from acme.lakehouse.home import Home
@@ -218,6 +219,7 @@ def _judge_and_register(
             stored_path(home.landed, facts.file_sha256), contract, control, facts, findings
         )
     verdict: Verdict = "quarantined" if findings.has_error else "accepted"
+    reach("landing.register:before")
     landed = control.register_file(
         feed=contract.name,
         name=name,
@@ -229,6 +231,7 @@ def _judge_and_register(
         received_at=received_at,
         reference_keys={} if findings.has_error else judged.reference_keys,
     )
+    reach("landing.register:after")
     report = _report(contract, name, facts, findings, landed)
     return _write_quarantine_report(home, report) if findings.has_error else report
 
@@ -558,6 +561,7 @@ def _land_waiting(
         finding = Finding("error", "unreadable", None, None, "a file that can be read", str(error))
         return _unregistered(feed, storable_name(path), finding)
     _remove(path, before)
+    reach("landing.remove:after")
     return report
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.files import fsync_folder
 from acme.lakehouse.findings import Finding
 
@@ -106,7 +107,9 @@ def store(source: BinaryIO, landed: Path) -> RawFacts:
             copy.flush()
             os.fsync(copy.fileno())
         facts = scan.finish()
+        reach("landing.store:before")
         _move_into_store(temporary, stored_path(landed, facts.file_sha256))
+        reach("landing.store:after")
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from acme.lakehouse.control import CheckOutcome, Dispatch
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.files import write_atomic
 from acme.operations.platform import Platform
 
@@ -18,7 +19,9 @@ def send_all(platform: Platform) -> int:
     waiting = platform.control.unsent_dispatches()
     for item in waiting:
         _send(platform, item)
+        reach("dispatch.file:after")
         platform.control.mark_sent(item.run_date, item.custodian_id, item.file_name)
+        reach("dispatch.mark:after")
     return len(waiting)
 
 
@@ -27,6 +30,7 @@ def _send(platform: Platform, item: Dispatch) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(item.content).hexdigest()
     write_atomic(folder / f"{item.file_name}.sha256", f"{digest}  {item.file_name}\n".encode())
+    reach("dispatch.vouch:after")
     write_atomic(folder / item.file_name, item.content)
 
 

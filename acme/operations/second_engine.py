@@ -23,11 +23,12 @@ import polars as pl
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from acme.lakehouse.files import write_atomic
+from acme.lakehouse.sessions import session_name
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from acme.operations.platform import Platform
+from acme.operations.platform import Platform
 
 PROJECT: Final = Path(__file__).resolve().parents[2] / "dbt_project"
 SELECTION: Final = "second_engine"
@@ -238,7 +239,7 @@ def _error(platform: Platform, cause: object) -> SecondEngineError:
 def _environment(platform: Platform) -> Iterator[None]:
     """Give dbt what `profiles.yml` asks for, and none of the DBT_ options of the caller."""
     conninfo = conninfo_to_dict(platform.url)
-    conninfo["application_name"] = "acme second engine"
+    conninfo["application_name"] = session_name("second engine")
     values = (
         make_conninfo("", **conninfo),
         f"{platform.home.lake}/",

@@ -69,6 +69,10 @@ LINE = {
     "state": pl.String,
     "confirmed_units": UNITS,
     "confirmed_consideration": CASH,
+    "cash_custodian": pl.String,
+    "booked_price": PRICE,
+    "settled_effective": pl.Date,
+    "settlement_amended": pl.Boolean,
 }
 LINE_DEFAULTS = {
     "book": "live",
@@ -90,6 +94,8 @@ LINE_DEFAULTS = {
     "state": "placed",
     "confirmed_units": "0",
     "confirmed_consideration": "0",
+    "cash_custodian": "BANK",
+    "settlement_amended": False,
 }
 CONFIRMATION = {
     "confirmation_id": pl.String,

@@ -17,6 +17,7 @@ def dated(rows: pl.DataFrame, custodian: str = "CUST", cash: str = "BANK") -> pl
     return rows.with_columns(
         pl.lit(custodian).alias("custodian_id"),
         pl.lit(cash).alias("cash_custodian"),
+        pl.lit(None, dtype=pl.Date).alias("corrected_on"),
         pl.lit(CUT_OFF).alias("event_time"),
         pl.lit(P).alias("effective_date"),
         pl.lit(KNOWN_AT).alias("known_at"),

@@ -332,11 +332,14 @@ def test_a_fill_of_no_units_for_money_does_not_stop_the_day() -> None:
     assert sum(c for _, c in found.values()) == 500
 
 
-def settles(*events: dict, as_of: date = P, **line: object) -> list[tuple[str, date]]:
+def settles(
+    *events: dict, as_of: date = P, resettles_on: date | None = None, **line: object
+) -> list[tuple[str, date]]:
     numbered = [{"confirmation_id": f"c{n}"} | row for n, row in enumerate(events, 1)]
     frame = execution.progress(
         lines({"state": "booked"} | line), execution.standing(confirmations(*numbered), as_of)
     )
+    frame = frame.with_columns(pl.lit(resettles_on, dtype=pl.Date).alias("resettles_on"))
     return execution.settling(frame, as_of).select("line_id", "settled_effective").rows()
 
 

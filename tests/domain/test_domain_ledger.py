@@ -116,6 +116,7 @@ EVENT = {
     "order_id": pl.String,
     "from_state": pl.String,
     "to_state": pl.String,
+    "reason": pl.String,
     "sequence": pl.Int32,
 }
 
@@ -125,7 +126,8 @@ def events(*moves: str, order: str = "o") -> pl.DataFrame:
         {
             "order_id": order,
             "from_state": m.split(">")[0],
-            "to_state": m.split(">")[1],
+            "to_state": m.split(">")[1].split(":")[0],
+            "reason": m.split(":")[1] if ":" in m else None,
             "sequence": n,
         }
         for n, m in enumerate(moves)
@@ -140,6 +142,10 @@ def events(*moves: str, order: str = "o") -> pl.DataFrame:
         ["received>rejected"],
         ["placed>unknown", "unknown>executed", "executed>settled"],
         ["received>accepted", "accepted>settled"],
+        ["settled>executed:corrected", "executed>settled"],
+        ["settled>part_executed:corrected"],
+        ["rejected>executed:corrected"],
+        ["executed>rejected:custodian_rejected"],
     ],
 )
 def test_lawful_histories_pass_identity_5(moves: list[str]) -> None:
@@ -151,6 +157,11 @@ def test_lawful_histories_pass_identity_5(moves: list[str]) -> None:
     [
         ["received>placed"],
         ["settled>placed"],
+        # Only a correction leaves a terminal state, and it says so.
+        ["settled>executed"],
+        ["settled>executed:no_answer"],
+        ["settled>placed:corrected"],
+        ["rejected>accepted:corrected"],
         ["batched>cancelled"],  # sealed is sealed
         ["executed>settled", "executed>settled"],
         ["placed>rejected", "placed>executed", "executed>settled"],

@@ -33,7 +33,7 @@ def found(
     result = matching.compare_statements(
         matching.current_statements(statements(*rows), P),
         balances(*(OURS if ours is None else ours)),
-        matching.awaited(progressed, "USD", "BANK"),
+        matching.awaited(progressed, "USD"),
     )
     assert dict(result.schema) == matching.FOUND_SCHEMA
     columns = ("custodian_id", "asset_id", "class", "reference", "difference")

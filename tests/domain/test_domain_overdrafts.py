@@ -63,6 +63,7 @@ def caused(
     open_lines: pl.DataFrame | None = None,
     off_price: tuple[str, ...] = (),
     open_orders: pl.DataFrame | None = None,
+    corrected: pl.DataFrame | None = None,
 ) -> list[tuple[str, str]]:
     empty = allocated((BUY, "1", "1.00", "1", "0")).clear()
     off = pl.DataFrame({"instruction_id": list(off_price)}, schema={"instruction_id": pl.String})
@@ -75,11 +76,16 @@ def caused(
             ),
             off,
             orders() if open_orders is None else open_orders,
+            orders().clear() if corrected is None else corrected,
             P,
         )
     )
     assert set(found["pot_id"]) <= {"P1"}
     return sorted(found.select("cause", "reference").rows())
+
+
+def test_a_correction_is_a_cause() -> None:
+    assert caused(corrected=orders(BUY | {"order_id": "o0"})) == [("correction", "o0")]
 
 
 def test_causes_of_bookings() -> None:

@@ -149,6 +149,7 @@ def price_frame(dealing: Dealing) -> pl.DataFrame:
 def dated(frame: pl.DataFrame, effective: date) -> pl.DataFrame:
     return frame.with_columns(
         booking.custodian_of(pl.col("book"), pl.lit("BANK")).alias("cash_custodian"),
+        pl.lit(None, dtype=pl.Date).alias("corrected_on"),
         pl.lit(NOON).alias("event_time"),
         pl.lit(effective).alias("effective_date"),
         pl.lit(NOON).alias("known_at"),

@@ -225,7 +225,7 @@ class Scenario(Sender):
     def admitted(self, day: date) -> Iterator[Run]:
         """Hold the lock of a date."""
         with RunLock(self.platform.url, day, wait_seconds_max=60) as lock:
-            self.platform.lake.fence = lock.check
+            self.platform.lake.fence = lock
             yield Run(self.platform, lock, day)
 
     def run(self, day: date) -> None:

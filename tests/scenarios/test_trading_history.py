@@ -353,19 +353,3 @@ def test_an_amendment_replaces_before_booking(played: Scenario) -> None:
     # 2.0000 instead of, not on top of, 1.0000.
     assert allocated(played, D2, "AM") == {}
     assert allocated(played, D3, "AM") == {oid("am1"): (d("2"), d("20.00"))}
-
-
-history.asset("CR")
-history.pot("cr1", CR="5.0000")
-before(D1).order("cr1", D1, "cr1", "sell", asset="CR", units="2.0000")
-CR = sent(D1, "NORTH-CR-S-U")
-before(D2).executed("cr-1", CR, D1, "2.0000", "10", "20.00")
-before(D3).land("confirmations", f"cr-2,{CR},executed,{D2},2.0000,10.5,21.00,,cr-1")
-
-
-def test_an_amendment_after_booking_is_a_break_and_moves_nothing(played: Scenario) -> None:
-    assert played.pot(D2, "cr1")["in_flight", "USD"] == d("20")
-    assert played.pot(D3, "cr1")["in_flight", "USD"] == d("20")
-    found = played.frame("reconciliation_breaks", D3).filter(pl.col("reference") == CR)
-    assert found.select("class", "ours", "theirs").rows() == [("consideration", d("20"), d("21"))]
-

@@ -8,9 +8,9 @@ import polars as pl
 
 from acme.domain import batching
 from acme.domain import quantities as q
-from acme.domain.booking import Entries
+from acme.domain.booking import Entries, custodian_of
 from acme.domain.day import Day
-from acme.domain.reference import assets_on
+from acme.domain.reference import assets_on, cash_custodian
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -30,11 +30,16 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             "deal",
         )
     placed = batched.with_columns(pl.lit("placed").alias("state")).select(orders.columns)
+    cash = cash_custodian(inputs["core.assets"], day.run_date, day.currency)
     new_lines = lines.with_columns(
         pl.lit(day.run_date).alias("dealing_date"),
         pl.lit("placed").alias("state"),
         pl.lit(0, dtype=q.UNITS).alias("confirmed_units"),
         pl.lit(0, dtype=q.CASH).alias("confirmed_consideration"),
+        custodian_of(pl.col("book"), pl.lit(cash)).alias("cash_custodian"),
+        pl.lit(None, dtype=q.PRICE).alias("booked_price"),
+        pl.lit(None, dtype=pl.Date).alias("settled_effective"),
+        pl.lit(value=False).alias("settlement_amended"),
     )
     open_lines = inputs["stage.posted_lines"].drop("run_date")
     return {

@@ -6,81 +6,126 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import execution, ledger, overdrafts
+from acme.domain import corrections, execution, ledger, overdrafts
 from acme.domain import quantities as q
 from acme.domain.booking import (
     Entries,
     book_allocations,
     book_settlements,
     custodian_of,
+    journal_id,
     open_positions,
+    reverse_bookings,
     switch_buys,
 )
 from acme.domain.day import Day
 from acme.domain.reference import assets_on
 
 PLACED = ["placed", "unknown"]
+BOOKED = ["executed", "part_executed"]
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Book what custodians did up to the close of P (`rules §7`, `§8`)."""
+    """Book what custodians did up to the close of P, correct what they corrected (`rules §7`)."""
     assets = assets_on(inputs["core.assets"], day.run_date)
     entries = Entries()
     _open_positions(day, inputs, assets, entries)
 
-    confirmations = pl.concat(
-        [inputs["previous.stage.open_confirmations"], inputs["core.confirmations"]]
-    ).drop("run_date")
-    events = execution.standing(confirmations, day.as_of)
-    lines = execution.with_completeness(
-        execution.progress(inputs["previous.stage.open_lines"].drop("run_date"), events),
-        inputs["stage.price_book"],
+    confirmations = _together(
+        inputs,
+        "previous.stage.open_confirmations",
+        "core.confirmations",
+        "stage.reopened_confirmations",
     )
-    judged = lines
+    events = execution.standing(confirmations, day.as_of)
+    lines = _judged_lines(day, inputs, confirmations, events)
     orders = inputs["previous.stage.open_orders"].drop("run_date")
+    bookings = _together(inputs, "previous.stage.open_bookings", "stage.reopened_bookings")
 
     booking = lines.filter((pl.col("state") == "placed") & pl.col("complete"))
-    allocated = _book(day, entries, booking, orders, assets)
-    orders = pl.concat([_replace(orders, allocated), switch_buys(allocated).select(orders.columns)])
-    lines = _mark_booked(lines, booking)
+    correcting = corrections.corrected(lines)
+    members = orders.filter(pl.col("state").is_in(PLACED)).with_columns(
+        pl.lit(None, dtype=pl.Date).alias("corrected_on")
+    )
+    again = _reverse(day, entries, correcting, bookings)
+    booked = pl.concat([booking, correcting])
+    allocated = _book(day, entries, booked, pl.concat([members, again.select(members.columns)]))
+    bookings = _replace(bookings, allocated)
+    orders = pl.concat([_replace(orders, allocated), _switch_buys(allocated, again, orders)])
 
+    lines = _mark_booked(lines, booking, correcting)
     settling = execution.settling(lines.filter(pl.col("state") == "booked"), day.as_of)
-    settled = _settle(day, entries, settling, orders, assets)
-    overdue = _overdue(day, lines)
-    orders = _mark_unknown(day, entries, orders, overdue)
+    settled = _settle(day, entries, settling, orders, bookings)
+    lines, bookings = _mark_settled(lines, settling), _mark_settled_orders(bookings, settled)
+    orders = _mark_unknown(day, entries, orders, _overdue(day, lines))
     orders = orders.join(settled, on="order_id", how="anti").filter(pl.col("state") != "rejected")
-    live_lines = orders["line_id"].drop_nulls().unique()
-    lines = lines.filter(pl.col("line_id").is_in(live_lines.to_list()))
 
+    live = orders.select("line_id").drop_nulls().unique()
+    open_lines = lines.join(live, on="line_id", how="semi")
+    closed_lines = lines.join(live, on="line_id", how="anti")
+    ended = confirmations.filter(pl.col("event_date") <= day.as_of).join(
+        closed_lines, on="instruction_id", how="semi"
+    )
+    moves = _to_suspense(day, inputs, assets, entries, again)
     postings = entries.all_postings()
     balances = _balances(day, inputs, postings)
+    line_columns = [c for c in inputs["stage.reopened_lines"].columns if c != "run_date"]
     return {
-        "core.allocations": _allocations(allocated),
+        "core.allocations": _allocations(allocated, again),
         "core.ledger_balances": balances,
         "stage.overdraft_causes": _overdraft_causes(
             day,
             inputs,
             overdrafts.Evidence(
                 allocated=_with_proposal(day, inputs, allocated, assets),
-                lines=judged,
-                off_price=_off_price(judged, events),
+                lines=lines,
+                off_price=_off_price(lines, events),
                 orders=orders,
+                corrected=again,
                 as_of=day.as_of,
             ),
             balances,
         ),
-        "stage.booked_sides": _booked_sides(booking),
+        "stage.booked_sides": _booked_sides(booked),
         "stage.posted_orders": orders,
-        "stage.posted_lines": lines.select(_line_columns(inputs)),
+        "stage.posted_lines": open_lines.select(line_columns),
+        "stage.open_bookings": bookings.join(open_lines, on="line_id", how="semi"),
+        "stage.closed_lines": closed_lines.select(line_columns),
+        "stage.closed_bookings": bookings.join(closed_lines, on="line_id", how="semi"),
+        "stage.closed_confirmations": ended,
+        "stage.open_confirmations": confirmations.join(ended, on="confirmation_id", how="anti"),
+        "stage.suspense_moves": moves,
         "stage.posted_journals": entries.all_journals(),
         "stage.posted_postings": postings,
         "stage.posted_order_events": entries.all_events(),
-        "stage.open_confirmations": _still_open(confirmations, inputs, lines),
     }
 
 
-def _line_columns(inputs: Mapping[str, pl.DataFrame]) -> list[str]:
-    return [c for c in inputs["previous.stage.open_lines"].columns if c != "run_date"]
+def _together(inputs: Mapping[str, pl.DataFrame], *names: str) -> pl.DataFrame:
+    first, *others = [inputs[name].drop("run_date") for name in names]
+    return pl.concat([first, *[other.select(first.columns) for other in others]])
+
+
+def _judged_lines(
+    day: Day,
+    inputs: Mapping[str, pl.DataFrame],
+    confirmations: pl.DataFrame,
+    events: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return the open and the reopened lines with what stands for them and whether complete."""
+    news = corrections.news(
+        inputs["core.confirmations"],
+        inputs["previous.stage.open_confirmations"],
+        day.calendars.dealing.prev(day.as_of),
+        day.as_of,
+    )
+    lines = execution.with_completeness(
+        execution.progress(
+            _together(inputs, "previous.stage.open_lines", "stage.reopened_lines"), events
+        ),
+        inputs["stage.line_prices"],
+    )
+    return corrections.with_settlement_amended(lines, news, confirmations)
 
 
 def _open_positions(
@@ -101,37 +146,54 @@ def _cut_offs(day: Day, column: pl.Expr, dates: pl.Series) -> pl.Expr:
     return column.replace_strict(instants, default=None, return_dtype=pl.Datetime("us", "UTC"))
 
 
-def _with_custody(day: Day, orders: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
-    """Add the cash custodian and the run's `known_at`; the asset's custodian is the line's."""
-    cash = assets.filter(pl.col("asset_id") == day.currency)["custodian_id"][0]
-    return orders.with_columns(
-        custodian_of(pl.col("book"), pl.lit(cash)).alias("cash_custodian"),
+def _reverse(
+    day: Day, entries: Entries, correcting: pl.DataFrame, bookings: pl.DataFrame
+) -> pl.DataFrame:
+    """Reverse what corrected lines had booked; their orders, ready to be booked again."""
+    terms = correcting.select(
+        "line_id",
+        "custodian_id",
+        "cash_custodian",
+        "settled_effective",
+    )
+    old = bookings.join(terms, on="line_id")
+    dated = old.with_columns(
+        pl.col("dealing_date").alias("effective_date"),
+        _cut_offs(day, pl.col("dealing_date"), old["dealing_date"]).alias("event_time"),
+        _cut_offs(day, pl.col("settled_effective"), old["settled_effective"]).alias(
+            "settled_event_time"
+        ),
         pl.lit(day.known_at).alias("known_at"),
     )
-
-
-def _book(
-    day: Day, entries: Entries, booking: pl.DataFrame, orders: pl.DataFrame, assets: pl.DataFrame
-) -> pl.DataFrame:
-    if booking.is_empty():
-        return _no_allocation(orders)
-    members = orders.filter(pl.col("state").is_in(PLACED)).join(
-        booking.select("line_id", "custodian_id"), on="line_id"
+    reverse_bookings(entries, dated, day.currency)
+    return bookings.join(terms, on="line_id", how="semi").with_columns(
+        pl.when(pl.col("state") != "rejected")
+        .then(journal_id("allocation"))
+        .alias("_allocation_before"),
+        pl.col("reserve").alias("reserved"),
+        pl.lit(day.run_date, dtype=pl.Date).alias("corrected_on"),
     )
-    shared = execution.allocate(booking, members)
-    dated = _with_custody(day, shared, assets).with_columns(
+
+
+def _book(day: Day, entries: Entries, booked: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Share complete lines among their orders and post them; the orders as booked."""
+    mine = members.join(booked.select("line_id", "custodian_id", "cash_custodian"), on="line_id")
+    shared = execution.allocate(booked, mine)
+    dated = shared.with_columns(
         pl.col("dealing_date").alias("effective_date"),
         _cut_offs(day, pl.col("dealing_date"), shared["dealing_date"]).alias("event_time"),
+        pl.lit(day.known_at).alias("known_at"),
     )
     return book_allocations(entries, dated, day.currency)
 
 
-def _no_allocation(orders: pl.DataFrame) -> pl.DataFrame:
-    return orders.clear().with_columns(
-        pl.lit(None, dtype=pl.String).alias("batch_id"),
-        pl.lit(None, dtype=pl.String).alias("journal_id"),
-        pl.lit(None, dtype=pl.Date).alias("effective_date"),
-    )
+def _switch_buys(
+    allocated: pl.DataFrame, again: pl.DataFrame, orders: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the buys of switches that are booked with proceeds for the first time."""
+    had_proceeds = again.filter(pl.col("consideration") > 0)
+    first = allocated.join(had_proceeds, on="order_id", how="anti")
+    return switch_buys(first).select(orders.columns)
 
 
 def _replace(orders: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
@@ -140,35 +202,73 @@ def _replace(orders: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _mark_booked(lines: pl.DataFrame, booking: pl.DataFrame) -> pl.DataFrame:
-    now = pl.col("line_id").is_in(booking["line_id"].to_list())
+def _mark_booked(
+    lines: pl.DataFrame, booking: pl.DataFrame, correcting: pl.DataFrame
+) -> pl.DataFrame:
+    """Note what the lines were booked with; a corrected one that had settled settles again."""
+    again = pl.col("line_id").is_in(correcting["line_id"].to_list())
+    now = again | pl.col("line_id").is_in(booking["line_id"].to_list())
+
+    def kept(value: pl.Expr, name: str) -> pl.Expr:
+        return pl.when(now).then(value).otherwise(pl.col(name)).alias(name)
+
     return lines.with_columns(
-        pl.when(now).then(pl.lit("booked")).otherwise(pl.col("state")).alias("state"),
-        pl.when(now)
-        .then(q.as_decimal(pl.col("executed_units"), q.UNITS))
-        .otherwise(pl.col("confirmed_units"))
-        .alias("confirmed_units"),
-        pl.when(now)
-        .then(q.as_decimal(pl.col("executed_consideration"), q.CASH))
-        .otherwise(pl.col("confirmed_consideration"))
-        .alias("confirmed_consideration"),
+        pl.when(again & (pl.col("state") == "settled") & ~pl.col("settlement_amended"))
+        .then(pl.col("settled_effective"))
+        .alias("resettles_on"),
+        kept(pl.lit("booked"), "state"),
+        kept(q.as_decimal(pl.col("executed_units"), q.UNITS), "confirmed_units"),
+        kept(q.as_decimal(pl.col("executed_consideration"), q.CASH), "confirmed_consideration"),
+        kept(pl.col("closing_price"), "booked_price"),
+        kept(pl.lit(None, dtype=pl.Date), "settled_effective"),
+        kept(pl.lit(value=False), "settlement_amended"),
     )
 
 
 def _settle(
-    day: Day, entries: Entries, settling: pl.DataFrame, orders: pl.DataFrame, assets: pl.DataFrame
+    day: Day,
+    entries: Entries,
+    settling: pl.DataFrame,
+    orders: pl.DataFrame,
+    bookings: pl.DataFrame,
 ) -> pl.DataFrame:
-    members = orders.filter(pl.col("state").is_in(["executed", "part_executed"])).join(
-        settling.select(
-            "line_id", "custodian_id", pl.col("settled_effective").alias("effective_date")
-        ),
-        on="line_id",
+    members = (
+        orders.filter(pl.col("state").is_in(BOOKED))
+        .join(
+            settling.select(
+                "line_id",
+                "custodian_id",
+                "cash_custodian",
+                pl.col("settled_effective").alias("effective_date"),
+            ),
+            on="line_id",
+        )
+        .join(bookings.select("order_id", "corrected_on"), on="order_id")
     )
-    dated = _with_custody(day, members, assets).with_columns(
-        _cut_offs(day, pl.col("effective_date"), members["effective_date"]).alias("event_time")
+    dated = members.with_columns(
+        _cut_offs(day, pl.col("effective_date"), members["effective_date"]).alias("event_time"),
+        pl.lit(day.known_at).alias("known_at"),
     )
     book_settlements(entries, dated, day.currency)
     return members.select("order_id")
+
+
+def _mark_settled(lines: pl.DataFrame, settling: pl.DataFrame) -> pl.DataFrame:
+    settled = settling.select("line_id", pl.col("settled_effective").alias("_settled_on"))
+    return lines.join(settled, on="line_id", how="left").with_columns(
+        pl.when(pl.col("_settled_on").is_not_null())
+        .then(pl.lit("settled"))
+        .otherwise(pl.col("state"))
+        .alias("state"),
+        pl.coalesce("_settled_on", "settled_effective").alias("settled_effective"),
+    )
+
+
+def _mark_settled_orders(bookings: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
+    now = pl.col("order_id").is_in(settled["order_id"].to_list())
+    return bookings.with_columns(
+        pl.when(now).then(pl.lit("settled")).otherwise(pl.col("state")).alias("state")
+    )
 
 
 def _overdue(day: Day, lines: pl.DataFrame) -> pl.DataFrame:
@@ -200,10 +300,15 @@ def _mark_unknown(
     )
 
 
-def _allocations(allocated: pl.DataFrame) -> pl.DataFrame:
-    return allocated.filter(pl.col("state") != "rejected").select(
+def _allocations(allocated: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """Return what each order got; a corrected one names the allocation it replaces, if any."""
+    earlier = again.select(
+        "order_id", pl.col("_allocation_before").alias("reverses"), pl.lit(1).alias("_again")
+    )
+    shown = allocated.join(earlier, on="order_id", how="left")
+    return shown.filter((pl.col("state") != "rejected") | pl.col("_again").is_not_null()).select(
         "book",
-        pl.format("allocation:{}", "order_id").alias("allocation_id"),
+        pl.col("journal_id").alias("allocation_id"),
         "batch_id",
         "line_id",
         "order_id",
@@ -215,6 +320,7 @@ def _allocations(allocated: pl.DataFrame) -> pl.DataFrame:
         "consideration",
         "journal_id",
         "effective_date",
+        "reverses",
     )
 
 
@@ -230,6 +336,35 @@ def _booked_sides(booking: pl.DataFrame) -> pl.DataFrame:
         )
         .filter((pl.col("units") != 0) | (pl.col("consideration") != 0))
     )
+
+
+def _to_suspense(
+    day: Day,
+    inputs: Mapping[str, pl.DataFrame],
+    assets: pl.DataFrame,
+    entries: Entries,
+    again: pl.DataFrame,
+) -> pl.DataFrame:
+    """Move to suspense what corrections leave no pot for; stage.suspense_moves."""
+    key = ["book", "pot_id"]
+    closed = inputs["previous.core.pots"].filter(pl.col("status") == "closed").select(key)
+    left = corrections.leftovers(
+        _balances(day, inputs, entries.all_postings()),
+        again.select(key).unique(),
+        closed,
+        day.currency,
+    )
+    moves = left.join(assets.select("asset_id", "custodian_id"), on="asset_id").with_columns(
+        pl.format(
+            "correction:{}:{}:{}:{}", "pot_id", "asset_id", "state", pl.lit(day.run_date)
+        ).alias("journal_id"),
+        custodian_of(pl.col("book"), pl.col("custodian_id")).alias("custodian_id"),
+        pl.lit(day.as_of, dtype=pl.Date).alias("effective_date"),
+        pl.lit(day.cut_off.instant(day.as_of)).alias("event_time"),
+        pl.lit(day.known_at).alias("known_at"),
+    )
+    corrections.move_to_suspense(entries, moves)
+    return moves.select(*key, "journal_id", "custodian_id", "asset_id", "state", "quantity")
 
 
 def _balances(day: Day, inputs: Mapping[str, pl.DataFrame], postings: pl.DataFrame) -> pl.DataFrame:
@@ -249,11 +384,6 @@ def _with_proposal(
     """Add the price an order was proposed at, that of the date before its dealing date."""
     dates = allocated["dealing_date"].unique()
     before = {d: day.calendars.dealing.prev(d) for d in dates}
-    if "executed_units" not in allocated.columns:
-        allocated = allocated.with_columns(
-            pl.lit(0, dtype=pl.Int128).alias("executed_units"),
-            pl.lit(0, dtype=pl.Int128).alias("executed_consideration"),
-        )
     prices = inputs["stage.price_book"].select(
         "asset_id",
         pl.col("price_date").alias("_before"),
@@ -296,12 +426,3 @@ def _overdraft_causes(
         inputs["previous.stage.overdraft_causes"], pl.concat([short, trading]).unique()
     )
     return pl.concat([earlier, overdrafts.causes(evidence)]).unique()
-
-
-def _still_open(
-    confirmations: pl.DataFrame, inputs: Mapping[str, pl.DataFrame], lines: pl.DataFrame
-) -> pl.DataFrame:
-    """Return the events that later runs still need: all but those of lines that ended here."""
-    before = inputs["previous.stage.open_lines"].select("line_id", "instruction_id")
-    ended = before.join(lines.select("line_id"), on="line_id", how="anti")
-    return confirmations.join(ended.drop_nulls(), on="instruction_id", how="anti")

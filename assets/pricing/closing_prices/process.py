@@ -19,18 +19,21 @@ KEY = ["price_date", "asset_id"]
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Take the price files of the run in landing order (`rules §10`).
 
-    The price book keeps the newest price of each asset and every price from the oldest open
-    line's date on: what no line and no valuation can ask for again is left in core.closing_prices.
+    The price book keeps the newest price of each asset, every price from the oldest open line's
+    date on, and what this run accepted, which may correct a line that ended. What no line and no
+    valuation can ask for again is left in core.closing_prices.
     """
     book = _opening_book(inputs)
     assets = assets_on(inputs["core.assets"], day.run_date)
     limits = dict(assets.select("asset_id", q.minor("price_limit")).iter_rows())
     landed = inputs["feed.closing_prices"].sort("sequence", "row")
     statuses: list[pl.DataFrame] = []
+    news: set[pricing.Key] = set()
     for (_, sha), rows in landed.group_by(["sequence", "file_sha256"], maintain_order=True):
         prices = rows.select(*KEY, q.minor("closing_price")).rows()
         status = pricing.take_file(book, prices, str(sha), limits, day.run_date)
         statuses.append(_rows_with_status(rows, status))
+        news |= status.keys()
     columns = [*KEY, "currency", "closing_price", "status", "file_sha256"]
     empty = landed.clear().with_columns(pl.lit("", dtype=pl.String).alias("status")).select(columns)
     dates = inputs["previous.stage.open_lines"]["dealing_date"]
@@ -40,7 +43,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "core.closing_prices": pl.concat([empty, *[s.select(columns) for s in statuses]]).unique(
             [*KEY, "closing_price", "file_sha256"]
         ),
-        "stage.price_book": _book_frame(pricing.still_needed(book, horizon)),
+        "stage.price_book": _book_frame(pricing.still_needed(book, horizon, news)),
         "stage.price_holds": _held_frame(book),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import ledger, pricing, rebalancing
+from acme.domain import ledger, pot_ranges, pricing, rebalancing
 from acme.domain import quantities as q
 from acme.domain.booking import Entries
 from acme.domain.day import Day
@@ -30,7 +30,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         .with_columns(pl.col("reprofiled").fill_null(value=False))
     )
     market = _market(day, inputs, pots)
-    result = rebalancing.rebalance(
+    result = pot_ranges.rebalance(
         pots,
         _pot_balances(inputs),
         orders,
@@ -39,6 +39,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             profiles_on(inputs["core.risk_profile_parameters"], day.run_date),
         ),
         market,
+        pot_ranges.POTS_PER_RANGE,
     )
     trades = _identified(day, result.trades)
     new = _as_orders(day, trades, orders)

@@ -8,18 +8,16 @@ import polars as pl
 
 from acme.domain import breaks, execution, matching
 from acme.domain.day import Day
-from acme.domain.reference import assets_on
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Find what differs, carry what is known of it, suspend what it touches (`rules §9`)."""
-    assets = assets_on(inputs["core.assets"], day.run_date)
-    cash_custodian = assets.filter(pl.col("asset_id") == day.currency)["custodian_id"][0]
-    confirmations = inputs["stage.open_confirmations"].filter(pl.col("event_date") <= day.as_of)
-    events = execution.standing(confirmations.drop("run_date"), day.as_of)
+    confirmations = _together(inputs, "stage.open_confirmations", "stage.closed_confirmations")
+    confirmations = confirmations.filter(pl.col("event_date") <= day.as_of)
+    events = execution.standing(confirmations, day.as_of)
     lines = execution.with_completeness(
-        execution.progress(inputs["stage.posted_lines"].drop("run_date"), events),
-        inputs["stage.price_book"],
+        execution.progress(_together(inputs, "stage.posted_lines", "stage.closed_lines"), events),
+        inputs["stage.line_prices"],
     )
     delivered = pl.concat([inputs["core.statements"], inputs["previous.stage.waiting_statements"]])
     statements = matching.current_statements(delivered.drop("run_date"), day.as_of)
@@ -28,10 +26,11 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             matching.compare_statements(
                 statements,
                 inputs["core.ledger_balances"],
-                matching.awaited(lines, day.currency, cash_custodian),
+                matching.awaited(lines, day.currency),
             ),
             matching.compare_instructions(lines, events, day.calendars.dealing.prev(day.as_of)),
             matching.unknown_instructions(events, lines),
+            matching.suspended_corrections(inputs["stage.suspense_moves"]),
         ]
     )
     earlier = inputs["previous.core.reconciliation_breaks"].drop("run_date")
@@ -47,3 +46,8 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "core.reconciliation_breaks": carried,
         "core.suspended_assets": breaks.suspended_assets(carried, day.currency),
     }
+
+
+def _together(inputs: Mapping[str, pl.DataFrame], opened: str, ended: str) -> pl.DataFrame:
+    """Return what is open after post and what ended in it."""
+    return pl.concat([inputs[opened], inputs[ended]]).drop("run_date")
