@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
@@ -16,7 +17,7 @@ from acme.domain.calendars import Calendars
 from acme.domain.day import Day
 from acme.domain.pricing import prices_of
 from acme.domain.reference import assets_on
-from acme.evidence import seals, versions
+from acme.evidence import seals
 from acme.evidence.keys import salt_key, signing_key
 from acme.lakehouse.control import DatasetManifest, Dispatch, LandedFile
 from acme.lakehouse.failpoints import reach
@@ -152,7 +153,7 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     day = run.day()
     home = run.platform.home
     prices = prices_of(frames["stage.price_book"], day.as_of).sort("asset_id")
-    rules_version, code_version = _sealing_versions(run)
+    rules_version, code_version = run.sealing_versions()
     terms = seals.SealTerms(
         dealing_date=day.run_date,
         price_date=day.as_of,
@@ -203,18 +204,6 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     )
 
 
-def _sealing_versions(run: Run) -> tuple[str, str]:
-    """Return the versions of rules and code that a seal names.
-
-    A batch is sealed once: a published date keeps the versions it was sealed with, so that newer
-    code that computes the same figures finds the same seal.
-    """
-    if not run.control.is_published(run.run_date):
-        return versions.rules_version(), versions.code_version()
-    batches = run.lake.read(run.run_date, ["core.dealing_batches"])["core.dealing_batches"]
-    return batches["rules_version"][0], batches["code_version"][0]
-
-
 # ---- publish --------------------------------------------------------------------------------
 
 
@@ -227,34 +216,47 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     ]
     if problems:
         raise DayRefusedError(f"{run.run_date} is not published: {'; '.join(problems)}")
-    frames = run.inputs(spec)
-    day = run.day()
-    listed = _content_hashes(run)
-    written = run.write(
-        spec,
-        {
-            "core.check_results": _check_results(run),
-            "core.publications": pl.DataFrame(
-                [(d, p.rows, p.content_sha256) for d, p in sorted(listed.items())],
-                schema={"dataset": pl.String, "rows": pl.Int64, "content_sha256": pl.String},
-                orient="row",
-            ),
-        },
-    )
-    batches = frames["core.dealing_batches"]
+    stated = statement(run, spec)
+    written = run.write(spec, stated.tables)
     run.lock.check()
     reach("publish.commit:before")
     run.control.publish(
         run_date=run.run_date,
         epoch=run.lock.epoch,
-        manifest=listed,
-        seals=dict(batches.select("batch_id", "seal").iter_rows()),
+        manifest=stated.manifest,
+        seals=stated.seals,
         snapshot_id=run.lake.snapshot(),
-        dispatches=_dispatches(day, frames),
+        dispatches=stated.dispatches,
     )
     reach("publish.commit:after")
     dispatch.send_all(run.platform)
     return written
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a date states of itself when it is published: hashes, seals, the files to send."""
+
+    tables: dict[str, pl.DataFrame]
+    manifest: dict[str, DatasetManifest]
+    seals: dict[str, str]
+    dispatches: list[Dispatch]
+
+
+def statement(run: Run, spec: ProcessSpec) -> Statement:
+    """Return what publishing the date would state; nothing is written."""
+    frames = run.inputs(spec)
+    listed = _content_hashes(run)
+    tables = {
+        "core.check_results": _check_results(run),
+        "core.publications": pl.DataFrame(
+            [(d, p.rows, p.content_sha256) for d, p in sorted(listed.items())],
+            schema={"dataset": pl.String, "rows": pl.Int64, "content_sha256": pl.String},
+            orient="row",
+        ),
+    }
+    seals_of = dict(frames["core.dealing_batches"].select("batch_id", "seal").iter_rows())
+    return Statement(tables, listed, seals_of, _dispatches(run.day(), frames))
 
 
 def _content_hashes(run: Run) -> dict[str, DatasetManifest]:

@@ -18,6 +18,7 @@ from acme.domain import holds
 from acme.domain.calendars import Calendars, CutOff
 from acme.domain.day import Day
 from acme.domain.process import Check, Process
+from acme.evidence import versions
 from acme.lakehouse import contracts
 from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
 from acme.lakehouse.failpoints import reach
@@ -218,6 +219,17 @@ class Run:
         if not self.control.is_published(self.run_date):
             return {}
         return {d: p.sha256 for d, p in self.lake.manifest(self.run_date).items()}
+
+    def sealing_versions(self) -> tuple[str, str]:
+        """Return the versions of rules and code that a seal names.
+
+        A batch is sealed once: a published date keeps the versions it was sealed with, so that
+        newer code that computes the same figures finds the same seal.
+        """
+        if not self.control.is_published(self.run_date):
+            return versions.rules_version(), versions.code_version()
+        batches = self.lake.read(self.run_date, ["core.dealing_batches"])["core.dealing_batches"]
+        return batches["rules_version"][0], batches["code_version"][0]
 
     def run_check(self, spec: ProcessSpec, check: CheckSpec) -> tuple[bool, pl.DataFrame]:
         """Run a check and record what it found together with the hashes of what it read."""

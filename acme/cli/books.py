@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import click
@@ -12,6 +12,7 @@ import polars as pl
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.evidence import times
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.files import write_atomic
@@ -24,10 +25,17 @@ RFC_3339 = "%Y-%m-%dT%H:%M:%S%.6f%:z"
 
 @click.command()
 @click.argument("query")
+@click.option(
+    "--as-known-at", "known_at", type=show.INSTANT, help="See what was published by an instant."
+)
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def sql(query: str, json_: bool) -> None:
-    """Run QUERY over the lake, read-only, as "from core.ledger_balances limit 5"."""
-    names, rows = open_platform().lake.sql(query)
+def sql(query: str, known_at: datetime | None, json_: bool) -> None:
+    """Run QUERY over what is published, read-only, as "from core.ledger_balances limit 5".
+
+    The functions balances, positions, prices, breaks and batches take as_of := DATE '…' and
+    known_at := TIMESTAMPTZ '…'; runs() lists the published dates.
+    """
+    names, rows = times.query(open_platform(), query, known_at)
     if json_:
         show.as_json([dict(zip(names, row, strict=True)) for row in rows])
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
+from acme.evidence.times import TimesError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
 from acme.lakehouse.home import ClockError
@@ -27,6 +28,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     LandingError,
     NotInitialisedError,
     PostgresError,
+    TimesError,
     duckdb.Error,
     OSError,
 )

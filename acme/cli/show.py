@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+from acme.evidence import times
 
 out = Console(soft_wrap=False)
 
@@ -30,7 +32,25 @@ class BusinessDate(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"expected a date as YYYY-MM-DD, got {value!r}", param, ctx)
 
 
+class Instant(click.ParamType):  # type: ignore[type-arg]
+    """An instant as RFC 3339 gives it, or a date, which stands for its last instant in UTC."""
+
+    name = "instant"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the instant, or say what was expected."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return times.instant(str(value))
+        except ValueError:
+            self.fail(f"expected an instant as 2024-03-04T12:00:00Z, got {value!r}", param, ctx)
+
+
 DATE = BusinessDate()
+INSTANT = Instant()
 
 
 def as_json(value: object) -> None:

@@ -342,8 +342,13 @@ def _connect(url: str) -> psycopg.Connection[TupleRow]:
     return psycopg.connect(url, application_name=session_name("lake"))
 
 
-def open_catalog(home: Home, url: str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB with the lake attached as `lake`; the extensions come from installed wheels."""
+def open_catalog(
+    home: Home, url: str, *, read_only: bool = False, snapshot: int | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB with the lake attached as `lake`; the extensions come from installed wheels.
+
+    With `snapshot` the tables are those of that snapshot; nothing can be written to them.
+    """
     connection = duckdb.connect(config={"extension_directory": str(home.duckdb_extensions)})
     for extension in EXTENSIONS:
         _load(connection, extension)
@@ -358,6 +363,8 @@ def open_catalog(home: Home, url: str, *, read_only: bool = False) -> duckdb.Duc
     ]
     if read_only:
         options.append("READ_ONLY")
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {snapshot:d}")
     try:
         connection.execute(f"ATTACH 'ducklake:postgres:{target}' AS lake ({', '.join(options)})")
     except duckdb.Error as error:
