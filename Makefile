@@ -35,6 +35,7 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m acme.lakehouse.contract_docs --check
+	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
 
 histories: $(READY) ## Hold 10,000 random day-histories against the reference
@@ -46,6 +47,7 @@ up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
 bench: $(READY) ## Run the benchmarks and print their ratios
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## Write what is derived from the contracts anew
+docs: $(READY) ## Write what is derived from contracts and states anew
 	$(BIN)/python -m acme.lakehouse.contract_docs
+	$(BIN)/python -m acme.operations.state_pictures
 	$(BIN)/python -m acme.operations.dbt_sources

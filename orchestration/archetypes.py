@@ -26,7 +26,7 @@ from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Partition, dataset_contract
 from acme.operations import dispatch
 from orchestration.registry import blocking_checks, published_datasets
-from orchestration.shell import DayRefusedError, ProcessSpec, Run
+from orchestration.shell import PARTS, DayRefusedError, ProcessSpec, Run
 
 
 def compute(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
@@ -211,7 +211,7 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     """Publish the date and then send its files; refuse while any blocking check is not proven."""
     problems = [
         problem
-        for part in ("morning", "dealing")
+        for part in PARTS
         for problem in run.unproven(part, blocking_checks(part))
     ]
     if problems:
@@ -272,7 +272,7 @@ def _content_hashes(run: Run) -> dict[str, DatasetManifest]:
 def _check_results(run: Run) -> pl.DataFrame:
     rows = [
         dispatch.check_row(outcome)
-        for part in ("morning", "dealing")
+        for part in PARTS
         for outcome in run.control.outcome(run.run_date, part)
     ]
     return pl.DataFrame(

@@ -28,6 +28,7 @@ from acme.lakehouse.landing import read_landed
 from acme.operations.platform import Platform
 from acme.operations.second_engine import recompute
 
+PARTS: tuple[Part, ...] = ("morning", "dealing")
 MORNING_STAGES = ("land", "post", "reconcile")
 
 
