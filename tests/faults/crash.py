@@ -30,17 +30,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import dbt.cli.main  # noqa: F401  (imported once, before the children are forked)
 import psycopg
+from dbt.cli.main import dbtRunner
 from psycopg import sql
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from acme.lakehouse import contracts, postgres
+from acme.lakehouse.control import Control
 from acme.lakehouse.failpoints import POINTS
 from acme.lakehouse.home import Home
+from acme.lakehouse.lake import Lake
 from acme.lakehouse.migrate import migrate
+from acme.operations import second_engine
+from acme.operations.platform import Platform
 from orchestration.registry import in_order
 from simulator.world import World
 from tests.scenarios.driver import Scenario
@@ -314,6 +318,16 @@ def server_and_folder() -> Iterator[tuple[str, Path]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def load_once(root: Path) -> None:
+    """Read, before children are forked, what each of them would read again."""
+    contracts.all_tables()
+    in_order()
+    home = Home(root / "parsed")
+    home.dbt.mkdir(parents=True)
+    platform = Platform(home, "", Control(""), Lake(home, ""))
+    second_engine._parsed[:] = [second_engine._parse(dbtRunner(), platform)]
+
+
 def _worker(
     root: Path, server: str, seeds: list[int], points: list[str], run: Case, results: Any
 ) -> None:
@@ -338,9 +352,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seeds = list(range(options.first_seed, options.first_seed + options.seeds))
     os.environ["PYTHONWARNINGS"] = "ignore"
-    # Read once, before the children are forked.
-    contracts.all_tables()
-    in_order()
     run: Case = paused_run if options.paused else crashed_run
     points = options.points or [p for p in POINTS if not options.paused or p in FENCED]
     title = (
@@ -351,6 +362,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed: list[tuple[int, str, int, list[str]]] = []
     started = time.monotonic()
     with server_and_folder() as (server, root), Progress(console=console) as progress:
+        load_once(root)
         context = get_context("fork")
         results = context.Queue()
         parts = [seeds[n :: options.workers] for n in range(options.workers)]
