@@ -123,7 +123,13 @@ class RecordedControl(Control):
         return self.run_inputs(run_date)
 
     def record_accepted(
-        self, feed: str, keys: Mapping[str, str], run_date: date, *, epoch: int | None = None
+        self,
+        feed: str,
+        keys: Mapping[str, str],
+        run_date: date,
+        *,
+        restated: bool = False,
+        epoch: int | None = None,
     ) -> None:
         """Record nothing: the date has recorded its keys."""
 

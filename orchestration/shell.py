@@ -197,19 +197,26 @@ class Run:
         return self.write(spec, outputs)
 
     def write(self, spec: ProcessSpec, outputs: Mapping[str, pl.DataFrame]) -> dict[str, Partition]:
-        """Write a process's outputs, and record the keys it accepted."""
-        tables = {
-            name: frame for name, frame in outputs.items() if not name.startswith("accepted.")
-        }
+        """Write a process's outputs, and record the keys it accepted.
+
+        `accepted.FEED` holds keys that never change from then on, `restated.FEED` those that a
+        later file may state anew.
+        """
+        keyed = ("accepted.", "restated.")
+        tables = {name: frame for name, frame in outputs.items() if not name.startswith(keyed)}
         if set(tables) != set(spec.writes):
             odd = sorted(set(tables) ^ set(spec.writes))
             raise DayRefusedError(f"{spec.folder}: declares and writes different tables: {odd}")
         for name, frame in outputs.items():
-            if name.startswith("accepted."):
-                keys = dict(frame.select("key", "values_sha256").iter_rows())
+            if name.startswith(keyed):
+                how, _, feed = name.partition(".")
                 reach("accepted.record:before")
                 self.control.record_accepted(
-                    name.removeprefix("accepted."), keys, self.run_date, epoch=self.lock.epoch
+                    feed,
+                    dict(frame.select("key", "values_sha256").iter_rows()),
+                    self.run_date,
+                    restated=how == "restated",
+                    epoch=self.lock.epoch,
                 )
                 reach("accepted.record:after")
         self.outputs = tables

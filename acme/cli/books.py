@@ -1,4 +1,4 @@
-"""Verbs that read the books: sql, export, hash, breaks."""
+"""Verbs that read the books: sql, export, hash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from acme.lakehouse.hashing import content_hash
 from acme.operations.platform import Platform, open_platform
 
 ROWS_SHOWN_MAX = 200
-RFC_3339 = "%Y-%m-%dT%H:%M:%S%.6f%:z"
 
 
 @click.command()
@@ -71,7 +70,7 @@ def export(table: str, run_date: date | None, format_: str, target: Path | None)
     frame = pl.concat([contract.empty(), *frames])
     buffer = io.BytesIO()
     if format_ == "csv":
-        frame.write_csv(buffer, datetime_format=RFC_3339)
+        frame.write_csv(buffer, datetime_format=show.RFC_3339)
     else:
         frame.write_parquet(buffer)
     if target is None:
@@ -95,37 +94,4 @@ def table_hash(platform: Platform, table: str, run_date: date) -> str:
     return content_hash(contract, frame)
 
 
-@click.command()
-@click.option("--date", "run_date", type=show.DATE, help="A run date; the last published else.")
-@click.option("--all", "all_", is_flag=True, help="Corrected ones too.")
-@click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def breaks(run_date: date | None, all_: bool, json_: bool) -> None:
-    """List reconciliation breaks with their age, oldest first."""
-    platform = open_platform()
-    last = platform.control.last_published()
-    when = run_date or (None if last is None else last.run_date)
-    rows: list[dict[str, object]] = []
-    if when is not None:
-        frame = platform.lake.read(when, ["core.reconciliation_breaks"])[
-            "core.reconciliation_breaks"
-        ]
-        live = frame if all_ else frame.filter(pl.col("state").is_in(["open", "explained"]))
-        rows = live.sort("first_seen", "break_id").to_dicts()
-    if json_:
-        show.as_json(rows)
-        return
-    columns = [
-        "break_id",
-        "custodian_id",
-        "asset_id",
-        "class",
-        "reference",
-        "difference",
-        "first_seen",
-        "age",
-        "state",
-    ]
-    show.table(f"Breaks as of {when}", columns, [[r[c] for c in columns] for r in rows])
-
-
-COMMANDS = [sql, export, hash_, breaks]
+COMMANDS = [sql, export, hash_]

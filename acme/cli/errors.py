@@ -11,6 +11,7 @@ from acme.lakehouse.home import ClockError
 from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
 from acme.lakehouse.postgres import PostgresError
+from acme.operations.breaks import NothingPublishedError
 from acme.operations.platform import NotInitialisedError
 
 
@@ -27,6 +28,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     LandedFileDamaged,
     LandingError,
     NotInitialisedError,
+    NothingPublishedError,
     PostgresError,
     TimesError,
     duckdb.Error,

@@ -22,6 +22,7 @@ from acme.lakehouse import postgres
 from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
+from acme.operations.breaks import LIVE
 from acme.operations.platform import Platform, initialise, open_platform
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,9 +150,19 @@ def _status(platform: Platform) -> dict[str, object]:
             last.run_date, ["core.reconciliation_breaks", "core.suspended_assets", "core.holds"]
         )
         breaks = frames["core.reconciliation_breaks"]
+        live = breaks.filter(breaks["state"].is_in(LIVE))
+        ages = live.group_by("age_bucket").len().sort("age_bucket").iter_rows()
+        suspended = frames["core.suspended_assets"].select("asset_id", "break_id", "since")
         shown |= {
-            "open_breaks": breaks.filter(breaks["state"] == "open").height,
-            "suspended_assets": ", ".join(frames["core.suspended_assets"]["asset_id"]) or None,
+            "open_breaks": live.height,
+            "open_breaks_by_age_in_business_days": ", ".join(f"{a}: {n}" for a, n in ages) or None,
+            "breaks_to_close": breaks.filter(breaks["state"] == "corrected").height,
+            "suspended_assets": ", ".join(suspended["asset_id"]) or None,
+            "suspended_by": "; ".join(
+                f"{asset} since {since}: break {name}"
+                for asset, name, since in suspended.iter_rows()
+            )
+            or None,
             "holds": frames["core.holds"].height,
         }
     return shown

@@ -31,6 +31,17 @@ def age_bucket(age: pl.Expr) -> pl.Expr:
     return bucket
 
 
+def with_ids(found: pl.DataFrame) -> pl.DataFrame:
+    """Add `break_id` to what reconciliation found, each break once.
+
+    found: `acme.domain.matching.FOUND_SCHEMA`.
+    """
+    ids = [break_id(*row) for row in found.select(IDENTITY).iter_rows()]
+    return found.with_columns(pl.Series("break_id", ids, dtype=pl.String)).unique(
+        "break_id", keep="first", maintain_order=True
+    )
+
+
 def carry(
     found: pl.DataFrame,
     earlier: pl.DataFrame,
@@ -40,19 +51,19 @@ def carry(
 ) -> pl.DataFrame:
     """Return today's breaks: those found, with their history, and earlier ones not yet closed.
 
-    found: `acme.domain.matching.FOUND_SCHEMA`. earlier: core.reconciliation_breaks of P. proven:
-    break_id of the earlier breaks that today's evidence could show and does not: these become
-    `corrected`. One that shows again reopens with its first-seen date.
+    found: `with_ids`. earlier: core.reconciliation_breaks of P. proven: break_id of the earlier
+    breaks that today's evidence could show and does not: these become `corrected`. One that shows
+    again reopens with its first-seen date; after it was closed it is a new break.
     """
-    ids = [break_id(*row) for row in found.select(IDENTITY).iter_rows()]
-    today = found.with_columns(pl.Series("break_id", ids, dtype=pl.String)).unique(
-        "break_id", keep="first", maintain_order=True
-    )
+    today = found
+    earlier = earlier.filter(pl.col("state") != "closed")
     known = earlier.select(
         "break_id",
         pl.col("first_seen").alias("_seen"),
         pl.col("owner").alias("_owner"),
         pl.col("state").alias("_state"),
+        "explained_by",
+        "corrected_by",
     )
     shown = today.join(known, on="break_id", how="left").with_columns(
         pl.col("_seen").fill_null(run_date).alias("first_seen"),
@@ -63,8 +74,7 @@ def carry(
         .alias("state"),
     )
     gone = (
-        earlier.filter(pl.col("state") != "closed")
-        .join(today.select("break_id"), on="break_id", how="anti")
+        earlier.join(today.select("break_id"), on="break_id", how="anti")
         .with_columns(
             pl.when(pl.col("break_id").is_in(proven["break_id"].to_list()))
             .then(pl.lit("corrected"))
@@ -83,6 +93,8 @@ def carry(
         "owner",
         "state",
         "evidence",
+        "explained_by",
+        "corrected_by",
     ]
     merged = pl.concat([shown.select(columns), gone.select(columns)])
     ages = {

@@ -121,18 +121,21 @@ def reopened(ended: pl.DataFrame, needed: pl.DataFrame, open_lines: pl.DataFrame
 
 
 def with_settlement_amended(
-    lines: pl.DataFrame, news: pl.DataFrame, events: pl.DataFrame
+    lines: pl.DataFrame, news: pl.DataFrame, events: pl.DataFrame, before: pl.DataFrame
 ) -> pl.DataFrame:
-    """Mark settled lines of which a `settled` event is amended by news of this run.
+    """Mark settled lines of which a `settled` event is amended, or stated anew, in this run.
 
-    news: events that count for the first time; events: every event up to P.
+    news: events that count for the first time; events: every event up to P; before: events as
+    they were stated before this run.
     """
-    settlements = events.filter(pl.col("event") == "settled").select("confirmation_id")
-    amended = (
-        news.select("instruction_id", pl.col("amends").alias("confirmation_id"))
-        .join(settlements, on="confirmation_id", how="semi")["instruction_id"]
-        .unique()
+    settled = pl.col("event") == "settled"
+    by_name = news.select("instruction_id", pl.col("amends").alias("confirmation_id")).join(
+        events.filter(settled), on="confirmation_id", how="semi"
     )
+    anew = news.select("instruction_id", "confirmation_id").join(
+        before.filter(settled), on="confirmation_id", how="semi"
+    )
+    amended = pl.concat([by_name, anew])["instruction_id"].unique()
     now = (pl.col("state") == "settled") & pl.col("instruction_id").is_in(amended.to_list())
     return lines.with_columns(
         (pl.col("settlement_amended") | now.fill_null(value=False)).alias("settlement_amended")

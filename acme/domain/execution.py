@@ -21,6 +21,25 @@ PROGRESS_COLUMNS = (
 )
 
 
+def as_last_stated(*stated: pl.DataFrame) -> pl.DataFrame:
+    """Return each confirmation once, from the first of the frames that has it (`rules §10`).
+
+    stated: confirmations, what was stated last first. A custodian may state one anew under the
+    same id, and what it said before then counts no more.
+    """
+    first, *earlier = stated
+    columns = [c for c in first.columns if c != "run_date"]
+    frames = [first.select(columns), *[frame.select(columns) for frame in earlier]]
+    return pl.concat(frames).unique("confirmation_id", keep="first", maintain_order=True)
+
+
+def not_on_hold(confirmations: pl.DataFrame, holds: pl.DataFrame) -> pl.DataFrame:
+    """Return the confirmations that no file disagrees about; holds: stage.confirmation_holds."""
+    return confirmations.join(
+        holds.select(pl.col("key").alias("confirmation_id")), on="confirmation_id", how="anti"
+    )
+
+
 def standing(confirmations: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Return the events up to `as_of` that no other such event amends (`rules §7`).
 

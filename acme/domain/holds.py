@@ -129,8 +129,9 @@ def split_known(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part rows into new ones and those whose key was accepted by an earlier run.
 
-    rows: `Resolved.rows`. known: key, accepted_sha256. An equal repeat has no effect; one with
-    other values is quarantined alone, under `rule` (`rules §4`). Returns (new, QUARANTINE_SCHEMA).
+    For what is immutable once accepted. rows: `Resolved.rows`. known: key, accepted_sha256. An
+    equal repeat has no effect; one with other values is quarantined alone, under `rule`
+    (`rules §4`). Returns (new, QUARANTINE_SCHEMA).
     """
     seen = rows.join(known, on="key")
     changed = seen.filter(pl.col("values_sha256") != pl.col("accepted_sha256"))
@@ -143,3 +144,12 @@ def split_known(
         pl.lit("accepted earlier with other values; the earlier values stand").alias("detail"),
     )
     return rows.join(known, on="key", how="anti"), quarantined
+
+
+def without_repeats(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that are new, or were accepted with other values (`rules §10`).
+
+    For what a later file corrects. rows: `Resolved.rows`. known: key, accepted_sha256.
+    """
+    same = pl.col("values_sha256").eq_missing(pl.col("accepted_sha256"))
+    return rows.join(known, on="key", how="left").filter(~same).drop("accepted_sha256")

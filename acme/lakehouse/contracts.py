@@ -39,6 +39,7 @@ FEED_ORDER: Final = (
     "statements",
     "confirmations",
     "orders",
+    "break_actions",
 )
 
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")

@@ -330,6 +330,18 @@ class Control:
             )
             return [LandedFile(*row) for row in cursor]
 
+    def unpublished_files(self, feed: str) -> list[LandedFile]:
+        """The accepted files of a feed that no published date has taken, in sequence."""
+        with self.transaction() as cursor:
+            cursor.execute(
+                f"SELECT {_FILE_COLUMNS} FROM control.landed_files AS file"
+                " WHERE feed = %s AND verdict = 'accepted' AND NOT EXISTS (SELECT"
+                " FROM control.publications AS past WHERE past.run_date = file.run_date)"
+                " ORDER BY sequence",
+                [feed],
+            )
+            return [LandedFile(*row) for row in cursor]
+
     def waiting_count(self) -> int:
         """How many accepted files no run has taken yet."""
         with self.transaction() as cursor:
@@ -375,23 +387,33 @@ class Control:
             return {key: read(detail) for key, detail in cursor}
 
     def accepted_before(self, feed: str, keys: Iterable[str], run_date: date) -> dict[str, str]:
-        """Those of `keys` that a run before `run_date` accepted, each with its values' SHA-256."""
+        """Those of `keys` that a run before `run_date` accepted, each with its values' SHA-256.
+
+        The newest such run counts.
+        """
         with self.transaction() as cursor:
             cursor.execute(
-                "SELECT key, values_sha256 FROM control.accepted_keys"
-                " WHERE feed = %s AND key = ANY (%s::text[]) AND run_date < %s",
+                "SELECT DISTINCT ON (key) key, values_sha256 FROM control.accepted_keys"
+                " WHERE feed = %s AND key = ANY (%s::text[]) AND run_date < %s"
+                " ORDER BY key, run_date DESC",
                 [feed, _possible_keys(keys), run_date],
             )
             return dict(cursor)
 
     def record_accepted(
-        self, feed: str, keys: Mapping[str, str], run_date: date, *, epoch: int | None = None
+        self,
+        feed: str,
+        keys: Mapping[str, str],
+        run_date: date,
+        *,
+        restated: bool = False,
+        epoch: int | None = None,
     ) -> None:
         """Make `keys` (key → SHA-256 of its values) exactly what `run_date` accepted of `feed`.
 
-        A run again replaces its own. A key another run accepted with the same values stays with
-        that run; with other values it raises AcceptedKeyConflict, and nothing changes. Raises
-        Fenced as fix_run_inputs does.
+        A run again replaces its own. A key an earlier run accepted with the same values stays with
+        that run; with other values it raises AcceptedKeyConflict and nothing changes, unless it is
+        `restated`. Raises Fenced as fix_run_inputs does.
         """
         with self.transaction() as cursor:
             if epoch is not None:
@@ -407,13 +429,16 @@ class Control:
             with cursor.copy("COPY arriving FROM STDIN") as copy:
                 for row in keys.items():
                     copy.write_row(row)
+            if not restated:
+                _refuse_other_values(cursor, feed)
             cursor.execute(
                 "INSERT INTO control.accepted_keys (feed, key, values_sha256, run_date)"
-                " SELECT %s, key, values_sha256, %s FROM arriving ON CONFLICT DO NOTHING",
-                [feed, run_date],
+                " SELECT %(feed)s, key, values_sha256, %(date)s FROM arriving WHERE NOT EXISTS"
+                " (SELECT FROM control.accepted_keys AS known WHERE known.feed = %(feed)s"
+                " AND known.key = arriving.key AND known.values_sha256 = arriving.values_sha256"
+                " AND NOT %(restated)s)",
+                {"feed": feed, "date": run_date, "restated": restated},
             )
-            if cursor.rowcount != len(keys):
-                _refuse_other_values(cursor, feed)
 
     # ---- runs -----------------------------------------------------------------------------------
 

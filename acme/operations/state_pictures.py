@@ -11,12 +11,12 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from acme.domain import batch_life, orders
+from acme.domain import batch_life, break_workflow, orders
 
 IMAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "images"
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 190, 105, 124, 40, 50
@@ -27,7 +27,7 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Machine:
-    """A state machine: its moves, those that only a correction makes, where its states stand."""
+    """A state machine: its moves, those drawn dashed, where its states stand."""
 
     name: str
     title: str
@@ -37,6 +37,9 @@ class Machine:
     places: Mapping[str, Place]
     # How far a move's line bends, in pixels to the right of its direction; default straight.
     bends: Mapping[Pair, int]
+    dashed: str = "only a correction of what was booked"
+    # Where a move is drawn both ways, the bend of its dashed line.
+    dashed_bends: Mapping[Pair, int] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError unless every state has a place of its own."""
@@ -104,6 +107,27 @@ def machines() -> tuple[Machine, ...]:
                 ("settled", "executed"): -50,
             },
         ),
+        Machine(
+            "break",
+            "The states of a break",
+            "acme/domain/break_workflow.py",
+            {
+                pair: name
+                for name, moves in break_workflow.PEOPLE.items()
+                for pair in (moves or {}).items()
+            },
+            dict.fromkeys(break_workflow.EVIDENCE, ""),
+            {"open": (0, 1), "explained": (1.6, 1), "corrected": (3.2, 1), "closed": (4.8, 1)},
+            {
+                ("open", "corrected"): -50,
+            },
+            "the evidence of a run: gone, or shown again",
+            {
+                ("open", "corrected"): -90,
+                ("explained", "corrected"): -24,
+                ("corrected", "open"): -32,
+            },
+        ),
     )
 
 
@@ -143,7 +167,7 @@ def svg(machine: Machine) -> str:
             f' rx="8" fill="{fill}"/><text x="{x:g}" y="{y + 5:g}" text-anchor="middle"'
             f' font-weight="bold" fill="#fff">{escape(state)}</text>'
         )
-    dashed = "; dashed: only a correction of what was booked" if machine.corrections else ""
+    dashed = f"; dashed: {machine.dashed}" if machine.corrections else ""
     parts.append(
         f'<text x="20" y="{height - 18}" font-size="12" fill="#44546a">Drawn from'
         f" {escape(machine.source)}; green: an end{dashed}.</text></svg>"
@@ -158,6 +182,8 @@ def _centre(place: Place) -> tuple[float, float]:
 def _move(machine: Machine, pair: Pair, label: str, stroke: str, marker: str) -> Iterator[str]:
     (x1, y1), (x2, y2) = (_centre(machine.places[state]) for state in pair)
     bend = machine.bends.get(pair, 0)
+    if marker == "c":
+        bend = machine.dashed_bends.get(pair, bend)
     length = math.hypot(x2 - x1, y2 - y1)
     # To the right of the direction, where y grows downwards.
     across = (-(y2 - y1) / length, (x2 - x1) / length)

@@ -2,49 +2,18 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from acme.cli.main import main
+from tests.cli.told import Acme
 from tests.scenarios.conftest import VARIABLES, copy_of
 from tests.scenarios.driver import D0, D1, D2, Scenario
 
 pytestmark = pytest.mark.xdist_group("cli")
-
-
-@dataclass
-class Told:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-Acme = Callable[..., Told]
-
-
-@pytest.fixture
-def acme(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Acme:
-    """Return a function that runs the command as the shell does."""
-
-    def run(*arguments: object) -> Told:
-        monkeypatch.setattr("sys.argv", ["acme", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return Told(code, said.out, said.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

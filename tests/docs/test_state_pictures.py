@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from acme.domain import batch_life, orders
+from acme.domain import batch_life, break_workflow, orders
 from acme.operations.state_pictures import machines, main, svg
 
 
@@ -17,6 +17,8 @@ def test_every_move_is_one_arrow() -> None:
     drawn = {machine.name: svg(machine).count('marker-end="') for machine in machines()}
     assert drawn["order"] == len(orders.TRANSITIONS) + len(orders.CORRECTIONS)
     assert drawn["batch"] == len(batch_life.TRANSITIONS) + len(batch_life.CORRECTIONS)
+    people = sum(len(moves or {}) for moves in break_workflow.PEOPLE.values())
+    assert drawn["break"] == people + len(break_workflow.EVIDENCE)
 
 
 def test_an_old_picture_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

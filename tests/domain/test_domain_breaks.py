@@ -31,6 +31,8 @@ EARLIER = FOUND_SCHEMA | {
     "age_bucket": pl.String,
     "owner": pl.String,
     "state": pl.String,
+    "explained_by": pl.String,
+    "corrected_by": pl.String,
 }
 PROVEN = {"break_id": pl.String}
 
@@ -59,7 +61,11 @@ def carried(
     today: pl.DataFrame, before: pl.DataFrame, *proven: str, run_date: date = T
 ) -> list[dict]:
     return breaks.carry(
-        today, before, frame(PROVEN, [{"break_id": p} for p in proven]), run_date, DEALING
+        breaks.with_ids(today),
+        before,
+        frame(PROVEN, [{"break_id": p} for p in proven]),
+        run_date,
+        DEALING,
     ).rows(named=True)
 
 
@@ -126,10 +132,19 @@ def test_states_from_day_to_day(before: str, seen_again: bool, proven: bool, aft
     assert rows[0]["ours"] == (9 if seen_again else 1)
 
 
-def test_a_closed_break_is_gone_and_reopens_with_its_first_date() -> None:
-    assert carried(found(), earlier({"state": "closed"})) == []
-    (row,) = carried(found({}), earlier({"state": "closed"}))
-    assert (row["state"], row["first_seen"]) == ("open", P)
+def test_a_closed_break_is_gone_and_is_a_new_one_when_it_shows_again() -> None:
+    before = earlier({"state": "closed", "explained_by": "ann", "corrected_by": "bob"})
+    assert carried(found(), before) == []
+    (row,) = carried(found({}), before)
+    assert (row["state"], row["first_seen"], row["owner"]) == ("open", T, breaks.OWNER)
+    assert (row["explained_by"], row["corrected_by"]) == (None, None)
+
+
+def test_a_break_remembers_who_worked_on_it_as_long_as_it_lives() -> None:
+    before = earlier({"state": "corrected", "explained_by": "ann", "corrected_by": "bob"})
+    for today in (found({}), found()):
+        (row,) = carried(today, before)
+        assert (row["explained_by"], row["corrected_by"]) == ("ann", "bob")
 
 
 def test_the_same_break_found_twice_is_one() -> None:

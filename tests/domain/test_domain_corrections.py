@@ -161,6 +161,10 @@ SETTLEMENT = {"confirmation_id": "s1", "event": "settled"}
         ("settled", {"confirmation_id": "x", "event": "executed", "amends": "e1"}, False, False),
         ("settled", {"confirmation_id": "x", "event": "settled"}, False, False),
         ("settled", {"confirmation_id": "x", "event": "executed", "amends": "e1"}, True, True),
+        # Stated anew under its own id; an execution stated anew is no amended settlement.
+        ("settled", {"confirmation_id": "s1", "event": "settled"}, False, True),
+        ("settled", {"confirmation_id": "s1", "event": "failed"}, False, True),
+        ("settled", {"confirmation_id": "e1", "event": "settled"}, False, False),
         # Before the line settled, what stands is all that counts.
         ("booked", {"confirmation_id": "x", "event": "cancelled", "amends": "s1"}, False, False),
     ],
@@ -168,9 +172,17 @@ SETTLEMENT = {"confirmation_id": "s1", "event": "settled"}
 def test_a_settlement_amended_after_it_counted(
     state: str, news: dict, before: bool, amended: bool
 ) -> None:
-    events = confirmations({"confirmation_id": "e1"}, SETTLEMENT, news)
+    others = [
+        e
+        for e in ({"confirmation_id": "e1"}, SETTLEMENT)
+        if e["confirmation_id"] != news["confirmation_id"]
+    ]
+    events = confirmations(*others, news)
     marked = corrections.with_settlement_amended(
-        lines({"state": state, "settlement_amended": before}), confirmations(news), events
+        lines({"state": state, "settlement_amended": before}),
+        confirmations(news),
+        events,
+        confirmations({"confirmation_id": "e1"}, SETTLEMENT),
     )
     assert marked["settlement_amended"].to_list() == [amended]
 
@@ -178,7 +190,8 @@ def test_a_settlement_amended_after_it_counted(
 def test_a_line_without_an_instruction_has_no_settlement_to_amend() -> None:
     line = lines({"state": "settled", "instruction_id": None})
     news = confirmations({"confirmation_id": "x", "event": "cancelled", "amends": "s1"})
-    marked = corrections.with_settlement_amended(line, news, confirmations(SETTLEMENT))
+    told = confirmations(SETTLEMENT)
+    marked = corrections.with_settlement_amended(line, news, told, told)
     assert marked["settlement_amended"].to_list() == [False]
 
 

@@ -378,3 +378,28 @@ def test_column_order_of_lines_has_no_effect() -> None:
     events = confirmations({"confirmation_id": "c1", "units": "1", "consideration": "1.00"})
     found = execution.progress(many[::-1], events).sort("line_id")
     assert column(found, "executed_units") == [1_000_000, 0]
+
+
+# ---- stated anew, or disputed -------------------------------------------------------------------
+
+
+def test_a_confirmation_counts_as_it_was_last_stated() -> None:
+    now = confirmations({"confirmation_id": "a", "units": "3"}, {"confirmation_id": "b"})
+    waiting = confirmations({"confirmation_id": "a", "units": "2"}, {"confirmation_id": "c"})
+    ended = confirmations(
+        {"confirmation_id": "a", "units": "1"}, {"confirmation_id": "c", "units": "9"}
+    )
+    dated = now.with_columns(pl.lit(T).alias("run_date"))
+    last = execution.as_last_stated(dated, waiting.select(reversed(waiting.columns)), ended)
+    assert last.columns == now.columns
+    assert last.select("confirmation_id", "units").sort("confirmation_id").rows() == [
+        ("a", Decimal(3)),
+        ("b", now["units"][1]),
+        ("c", waiting["units"][1]),
+    ]
+
+
+def test_a_confirmation_on_hold_counts_for_nothing() -> None:
+    told = confirmations({"confirmation_id": "a"}, {"confirmation_id": "b|c"})
+    holds = pl.DataFrame({"key": ["a"], "feed": ["confirmations"]})
+    assert execution.not_on_hold(told, holds)["confirmation_id"].to_list() == ["b|c"]

@@ -118,3 +118,12 @@ def test_known_keys_are_new_repeated_or_changed() -> None:
     assert quarantined.select("feed", "key", "rule", "row").rows() == [
         ("feed", "b|x", "order_already_taken", 3),
     ]
+
+
+def test_what_is_stated_anew_counts_and_what_is_repeated_does_not() -> None:
+    resolved = resolve({"v": "1"}, {"k": "b", "v": "2"}, {"k": "c", "v": "3"}).rows
+    digest = dict(resolved.select("key", "values_sha256").iter_rows())
+    known = pl.DataFrame({"key": ["a|x", "b|x"], "accepted_sha256": [digest["a|x"], "another"]})
+    found = holds.without_repeats(resolved, known)
+    assert found["key"].to_list() == ["b|x", "c|x"]
+    assert found.columns == resolved.columns

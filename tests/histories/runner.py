@@ -110,9 +110,20 @@ class MemoryControl:
         found = {key: have[key] for key in keys if key in have}
         return {key: sha for key, (sha, day) in found.items() if day < run_date}
 
-    def record_accepted(self, feed: str, keys: Mapping[str, str], run_date: date) -> None:
+    def record_accepted(
+        self,
+        feed: str,
+        keys: Mapping[str, str],
+        run_date: date,
+        *,
+        restated: bool = False,
+        epoch: int | None = None,
+    ) -> None:
+        del restated, epoch
         have = self.accepted.setdefault(feed, {})
-        have.update({key: (sha, run_date) for key, sha in keys.items() if key not in have})
+        have.update(
+            {key: (sha, run_date) for key, sha in keys.items() if have.get(key, ("",))[0] != sha}
+        )
 
     def run(self, run_date: date) -> RunRecord:
         return RunRecord(run_date, 1, None, self.known_at, "running", None, None)
@@ -242,6 +253,15 @@ def _feed_frame(feed: str) -> pl.DataFrame:
     )
 
 
+# What is not there where nothing is sealed.
+OF_SEALS = frozenset({"core.dealing_batches", "core.batch_states"})
+
+
+def _of_seals(archetype: str, spec: ProcessSpec) -> bool:
+    """Say whether a process seals, or needs to know what was sealed."""
+    return archetype == "SealBatches" or not OF_SEALS.isdisjoint(spec.reads)
+
+
 class MemoryPlatform:
     """One scheme in memory: `land` rows, `run` dates in order, read `frame`s and `outbox`.
 
@@ -328,8 +348,10 @@ class MemoryPlatform:
         for archetype, spec in in_order():
             if archetype == "PublishDate":
                 self._publish(run, spec)
-            elif archetype != "SealBatches" or self._seals:
+            elif self._seals or not _of_seals(archetype, spec):
                 archetypes.EXECUTORS[archetype](run, spec)
+            else:
+                continue
             for check in spec.checks:
                 self._judge(run, spec, check)
         self.control.published.append(run_date)
@@ -370,7 +392,7 @@ class MemoryPlatform:
 
     def _publish(self, run: MemoryRun, spec: ProcessSpec) -> None:
         """What publishing sends: the files of every custodian."""
-        wanted = [d for d in spec.reads if d != "core.dealing_batches"]
+        wanted = [d for d in spec.reads if d not in OF_SEALS]
         frames = self.lake.read(run.run_date, wanted)
         self.outbox = {
             (sent.custodian_id, sent.file_name): sent.content

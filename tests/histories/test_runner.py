@@ -11,11 +11,12 @@ from acme.lakehouse import contracts
 from acme.lakehouse.landing import land_file
 from tests.histories.batch import run_batch
 from tests.histories.chance import chosen_kinds
+from tests.histories.runner import OF_SEALS
 from tests.scenarios.conftest import VARIABLES
 from tests.scenarios.driver import ABOUT_FILES, ORIGIN, Scenario
 
 # Figures of files, of keys made for one installation, and what only the lake's publishing writes.
-NOT_COMPARED = {*ABOUT_FILES, "core.check_results", "core.dealing_batches"}
+NOT_COMPARED = {*ABOUT_FILES, *OF_SEALS, "core.check_results"}
 
 
 def _figures(dataset: str, frame: pl.DataFrame) -> str:

@@ -113,6 +113,40 @@ def test_a_settled_line_settles_again_in_the_same_run(played: Scenario) -> None:
     assert played.pot(D6, "se1") == played.pot(D5, "se1")
 
 
+# ---- confirmations stated anew under their old id -----------------------------------------------
+
+history.asset("AN", settles=1)
+history.pot("an1", AN="5.0000")
+before(D1).order("an1", D1, "an1", "sell", asset="AN", units="2.0000")
+AN = sent(D1, "NORTH-AN-S-U")
+# More than instructed, put right a run later; then another price, after the line has settled.
+before(D2).executed("an-1", AN, D1, "2.5000", "10", "20.00")
+before(D3).executed("an-1", AN, D1, "2.0000", "10", "20.00")
+before(D3).settled("an-2", AN, D2, "2.0000", "20.00")
+before(D5).executed("an-1", AN, D1, "2.0000", "9.5", "19.00")
+# Two rows that disagree hold it; what was booked stays; a single value releases it.
+before(D6).land(
+    "confirmations",
+    f"an-1,{AN},executed,{D1},2.0000,9,18.00,,",
+    f"an-1,{AN},executed,{D1},2.0000,8,16.00,,",
+)
+before(D7).executed("an-1", AN, D1, "2.0000", "8", "16.00")
+
+
+def test_a_confirmation_stated_anew_is_a_correction(played: Scenario) -> None:
+    assert ("quantity", "open") in found(played, D2, "AN")
+    assert played.pot(D2, "an1") == {("settled", "AN"): d("3"), ("reserved", "AN"): d("2")}
+    assert ("quantity", "corrected") in found(played, D3, "AN")
+    assert played.pot(D3, "an1") == {("settled", "AN"): d("3"), ("settled", "USD"): d("20")}
+    assert played.pot(D4, "an1") == played.pot(D3, "an1")
+    assert played.pot(D5, "an1") == {("settled", "AN"): d("3"), ("settled", "USD"): d("19")}
+    assert played.pot(D6, "an1") == played.pot(D5, "an1")
+    assert played.rows("holds", D6, "feed", "key") == [("confirmations", "an-1")]
+    assert played.pot(D7, "an1") == {("settled", "AN"): d("3"), ("settled", "USD"): d("16")}
+    assert allocated(played, D7, "an1") == [(d("2"), d("16.00"), True)]
+    assert played.rows("holds", D7, "key") == []
+
+
 # ---- a settlement that is taken back ------------------------------------------------------------
 
 history.asset("UN", settles=1)

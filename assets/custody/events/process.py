@@ -37,10 +37,10 @@ STATEMENT = [
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Take each confirmation id once, and keep statements that are ahead of the run.
+    """Take what confirmations say that is new, and keep statements that are ahead of the run.
 
-    A confirmation id that comes again with other values is quarantined alone: a custodian amends
-    by a new confirmation that names the old one (`rules §7`).
+    A confirmation id that comes again with other values is a correction (`rules §10`): what it
+    says now counts instead of what it said.
     """
     resolved = holds.resolve(
         "confirmations",
@@ -49,9 +49,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         inputs["previous.core.holds"],
         day.run_date,
     )
-    new, quarantined = holds.split_known(
-        "confirmations", resolved.rows, inputs["accepted.confirmations"], "confirmation_changed"
-    )
+    new = holds.without_repeats(resolved.rows, inputs["accepted.confirmations"])
     landed = (
         inputs["feed.statements"]
         .select(pl.col(STATEMENT))
@@ -65,6 +63,5 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             pl.col("statement_date") > day.as_of
         ),
         "stage.confirmation_holds": resolved.holds,
-        "stage.confirmation_quarantine": quarantined,
-        "accepted.confirmations": new.select("key", "values_sha256"),
+        "restated.confirmations": new.select("key", "values_sha256"),
     }

@@ -12,10 +12,10 @@ from acme.domain.day import Day
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Bring the holds and quarantined rows of all feeds together (`rules §10`)."""
     del day
-    holds = [
-        inputs[f"stage.{name}_holds"] for name in ("reference", "order", "price", "confirmation")
-    ]
-    rows = [inputs[f"stage.{name}_quarantine"] for name in ("reference", "order", "confirmation")]
+    held = ("reference", "order", "price", "confirmation", "break_action")
+    holds = [inputs[f"stage.{name}_holds"] for name in held]
+    refused = ("reference", "order", "break_action")
+    rows = [inputs[f"stage.{name}_quarantine"] for name in refused]
     return {
         "core.holds": pl.concat(holds).drop("run_date"),
         "core.quarantined_rows": pl.concat(rows).drop("run_date"),

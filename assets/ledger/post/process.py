@@ -31,12 +31,12 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     entries = Entries()
     _open_positions(day, inputs, assets, entries)
 
-    confirmations = _together(
-        inputs,
-        "previous.stage.open_confirmations",
-        "core.confirmations",
-        "stage.reopened_confirmations",
+    stated = execution.as_last_stated(
+        inputs["core.confirmations"],
+        inputs["previous.stage.open_confirmations"],
+        inputs["stage.reopened_confirmations"],
     )
+    confirmations = execution.not_on_hold(stated, inputs["stage.confirmation_holds"])
     events = execution.standing(confirmations, day.as_of)
     lines = _judged_lines(day, inputs, confirmations, events)
     orders = inputs["previous.stage.open_orders"].drop("run_date")
@@ -93,7 +93,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "stage.closed_lines": closed_lines.select(line_columns),
         "stage.closed_bookings": bookings.join(closed_lines, on="line_id", how="semi"),
         "stage.closed_confirmations": ended,
-        "stage.open_confirmations": confirmations.join(ended, on="confirmation_id", how="anti"),
+        "stage.open_confirmations": stated.join(ended, on="confirmation_id", how="anti"),
         "stage.suspense_moves": moves,
         "stage.posted_journals": entries.all_journals(),
         "stage.posted_postings": postings,
@@ -125,7 +125,8 @@ def _judged_lines(
         ),
         inputs["stage.line_prices"],
     )
-    return corrections.with_settlement_amended(lines, news, confirmations)
+    before = _together(inputs, "stage.reopened_confirmations", "previous.stage.open_confirmations")
+    return corrections.with_settlement_amended(lines, news, confirmations, before)
 
 
 def _open_positions(

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from acme.domain import breaks, execution, matching
+from acme.domain import break_workflow, breaks, execution, matching
 from acme.domain.day import Day
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Find what differs, carry what is known of it, suspend what it touches (`rules §9`)."""
-    confirmations = _together(inputs, "stage.open_confirmations", "stage.closed_confirmations")
-    confirmations = confirmations.filter(pl.col("event_date") <= day.as_of)
+    """Find what differs, carry what is known and done, suspend what it touches (`rules §9`)."""
+    confirmations = execution.not_on_hold(
+        _together(inputs, "stage.open_confirmations", "stage.closed_confirmations"),
+        inputs["stage.confirmation_holds"],
+    ).filter(pl.col("event_date") <= day.as_of)
     events = execution.standing(confirmations, day.as_of)
     lines = execution.with_completeness(
         execution.progress(_together(inputs, "stage.posted_lines", "stage.closed_lines"), events),
@@ -21,7 +23,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     )
     delivered = pl.concat([inputs["core.statements"], inputs["previous.stage.waiting_statements"]])
     statements = matching.current_statements(delivered.drop("run_date"), day.as_of)
-    found = pl.concat(
+    every = pl.concat(
         [
             matching.compare_statements(
                 statements,
@@ -33,6 +35,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             matching.suspended_corrections(inputs["stage.suspense_moves"]),
         ]
     )
+    found = breaks.with_ids(every)
     earlier = inputs["previous.core.reconciliation_breaks"].drop("run_date")
     whole = matching.statement_pages(statements).filter("whole")
     carried = breaks.carry(
@@ -42,9 +45,11 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         day.run_date,
         day.calendars.dealing,
     )
+    worked, outcomes = break_workflow.apply(carried, found, inputs["stage.break_actions"])
     return {
-        "core.reconciliation_breaks": carried,
-        "core.suspended_assets": breaks.suspended_assets(carried, day.currency),
+        "core.reconciliation_breaks": worked,
+        "core.break_actions": outcomes,
+        "core.suspended_assets": breaks.suspended_assets(worked, day.currency),
     }
 
 
