@@ -32,6 +32,7 @@ test: $(READY) ## Run every test
 
 check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m acme.lakehouse.contract_docs --check

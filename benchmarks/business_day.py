@@ -28,7 +28,7 @@ from acme.lakehouse.control import RunLock
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Partition
 from acme.lakehouse.landing import sweep_inbox
-from acme.operations.platform import Platform, initialise
+from acme.lakehouse.platform import Platform, initialise
 from benchmarks.measuring import Cost, machine, measure, terminal
 from orchestration import runner
 from orchestration.archetypes import EXECUTORS

@@ -27,7 +27,7 @@ from acme.lakehouse import postgres
 from acme.lakehouse.control import RunLock
 from acme.lakehouse.home import Home
 from acme.lakehouse.landing import sweep_inbox
-from acme.operations.platform import Platform, initialise
+from acme.lakehouse.platform import Platform, initialise
 from benchmarks.measuring import machine, terminal
 from orchestration.archetypes import EXECUTORS
 from orchestration.registry import in_order

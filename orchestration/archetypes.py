@@ -209,11 +209,7 @@ def seal(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
 
 def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     """Publish the date and then send its files; refuse while any blocking check is not proven."""
-    problems = [
-        problem
-        for part in PARTS
-        for problem in run.unproven(part, blocking_checks(part))
-    ]
+    problems = [problem for part in PARTS for problem in run.unproven(part, blocking_checks(part))]
     if problems:
         raise DayRefusedError(f"{run.run_date} is not published: {'; '.join(problems)}")
     stated = statement(run, spec)

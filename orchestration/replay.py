@@ -44,8 +44,8 @@ from acme.lakehouse.lake import (
     encode,
 )
 from acme.lakehouse.landing import LandedFileDamaged
+from acme.lakehouse.platform import Platform
 from acme.lakehouse.raw_files import stored_path
-from acme.operations.platform import Platform
 from acme.operations.second_engine import READS, READS_PREVIOUS
 from acme.operations.second_engine_sql import recompute_frames
 from orchestration.archetypes import EXECUTORS, Statement, statement

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from acme.lakehouse.control import RunLock
-from acme.operations.platform import open_platform, wait_seconds
+from acme.lakehouse.platform import open_platform, wait_seconds
 from orchestration.shell import Run
 
 PARTITION_TAG = "dagster/partition"

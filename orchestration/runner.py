@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from acme.lakehouse.migrate import sqlalchemy_url
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 from orchestration import calendar_file, definitions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,7 @@ from acme.lakehouse.failpoints import reach
 from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import Lake, Partition, dataset_contract
 from acme.lakehouse.landing import read_landed
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 from acme.operations.second_engine import recompute
 
 PARTS: tuple[Part, ...] = ("morning", "dealing")

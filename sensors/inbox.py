@@ -7,7 +7,7 @@ import dagster as dg
 
 from acme.lakehouse.control import Control, LandedFile
 from acme.lakehouse.landing import sweep_inbox
-from acme.operations.platform import open_platform
+from acme.lakehouse.platform import open_platform
 from orchestration import calendar_file
 from orchestration.calendar_file import DealingCalendar
 

@@ -17,7 +17,7 @@ from acme.lakehouse import contracts
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.hashing import content_hash
-from acme.operations.platform import Platform, open_platform
+from acme.lakehouse.platform import Platform, open_platform
 
 ROWS_SHOWN_MAX = 200
 

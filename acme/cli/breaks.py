@@ -18,8 +18,8 @@ from acme.cli.errors import CommandError
 from acme.domain.break_workflow import Action
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.landing import render
+from acme.lakehouse.platform import open_platform
 from acme.operations.breaks import LIVE, Desk, Filter, NothingPublishedError, Planned
-from acme.operations.platform import open_platform
 
 STATES = ["open", "explained", "corrected", "closed"]
 LISTED = [
@@ -257,9 +257,7 @@ def _act(
         raise click.exceptions.Exit(1 if landed is None else 3)
 
 
-def _meant(
-    desk: Desk, ids: Sequence[str], wanted: Filter, chosen: dict[str, Any]
-) -> Iterable[str]:
+def _meant(desk: Desk, ids: Sequence[str], wanted: Filter, chosen: dict[str, Any]) -> Iterable[str]:
     if bool(ids) == chosen["all_matching"]:
         raise click.UsageError("name breaks, or choose them by filters with --all-matching")
     if ids:

@@ -9,7 +9,7 @@ import click
 from acme.cli import show
 from acme.cli.errors import CommandError
 from acme.lakehouse.landing import render, sweep_inbox
-from acme.operations.platform import Platform, open_platform
+from acme.lakehouse.platform import Platform, open_platform
 
 
 @click.command()

@@ -12,7 +12,7 @@ from acme.cli import show
 from acme.cli.day import run
 from acme.lakehouse.home import Home
 from acme.lakehouse.landing import sweep_inbox
-from acme.operations.platform import Platform, initialise
+from acme.lakehouse.platform import Platform, initialise
 from acme.operations.summary import Summary
 
 CURRENCY, CUT_OFF, TIMEZONE = "USD", time(12), "Europe/London"

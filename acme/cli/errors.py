@@ -10,9 +10,9 @@ from acme.lakehouse.control import ControlError
 from acme.lakehouse.home import ClockError
 from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
+from acme.lakehouse.platform import NotInitialisedError
 from acme.lakehouse.postgres import PostgresError
 from acme.operations.breaks import NothingPublishedError
-from acme.operations.platform import NotInitialisedError
 
 
 class CommandError(Exception):

@@ -13,7 +13,7 @@ from acme.cli.errors import CommandError
 from acme.domain.orders import order_id
 from acme.evidence import explain as explaining
 from acme.evidence import times
-from acme.operations.platform import open_platform
+from acme.lakehouse.platform import open_platform
 
 # What a person reads; --json has all of it.
 CHILDREN_SHOWN_MAX = 60

@@ -22,8 +22,8 @@ from acme.lakehouse import postgres
 from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
+from acme.lakehouse.platform import Platform, initialise, open_platform
 from acme.operations.breaks import LIVE
-from acme.operations.platform import Platform, initialise, open_platform
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS_MAX = 20

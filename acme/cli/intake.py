@@ -9,7 +9,7 @@ import click
 from acme.cli import show
 from acme.lakehouse import contracts
 from acme.lakehouse.landing import land_file, render
-from acme.operations.platform import open_platform
+from acme.lakehouse.platform import open_platform
 
 
 @click.command()

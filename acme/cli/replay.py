@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.operations.platform import Platform, open_platform
+from acme.lakehouse.platform import Platform, open_platform
 
 if TYPE_CHECKING:
     from orchestration.replay import Replayed

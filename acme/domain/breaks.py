@@ -73,14 +73,11 @@ def carry(
         .otherwise(pl.lit("open"))
         .alias("state"),
     )
-    gone = (
-        earlier.join(today.select("break_id"), on="break_id", how="anti")
-        .with_columns(
-            pl.when(pl.col("break_id").is_in(proven["break_id"].to_list()))
-            .then(pl.lit("corrected"))
-            .otherwise(pl.col("state"))
-            .alias("state")
-        )
+    gone = earlier.join(today.select("break_id"), on="break_id", how="anti").with_columns(
+        pl.when(pl.col("break_id").is_in(proven["break_id"].to_list()))
+        .then(pl.lit("corrected"))
+        .otherwise(pl.col("state"))
+        .alias("state")
     )
     columns = [
         *IDENTITY,

@@ -28,7 +28,7 @@ class Evidence:
     """What post found in this run.
 
     allocated: orders as booked, with Int128 executed_units / executed_consideration and
-    `proposal_price` (DECIMAL, the closing price before the dealing date), `stress`. lines: open
+    `proposal_price` and `stress` they were made with. lines: open
     lines with `closing_price`, `complete`. off_price: instruction_id of the lines with an execution
     at another price than the closing price. orders: open orders after post. corrected: orders
     booked again in this run.

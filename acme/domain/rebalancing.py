@@ -91,8 +91,12 @@ def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Pro
     postings of this run's admission. orders: stage.admitted_orders (not terminal).
     """
     assets = market.assets.select(
-        "book", "asset_id", "unit_decimals", "settlement_date",
-        q.minor("price").alias("_price"), q.minor("last_price").alias("_last"),
+        "book",
+        "asset_id",
+        "unit_decimals",
+        "settlement_date",
+        q.minor("price").alias("_price"),
+        q.minor("last_price").alias("_last"),
         q.minor("stress").alias("_stress"),
     )
     balances, orders, pots = _numbered(balances, orders)
@@ -190,7 +194,9 @@ def _quiet_and_busy(
 def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
     """Return what unbooked switch sales will buy of the other asset: `trunc(money(u·p) / p_to)`."""
     target = assets.select(
-        "book", pl.col("asset_id").alias("to_asset_id"), pl.col("_price").alias("_to_price"),
+        "book",
+        pl.col("asset_id").alias("to_asset_id"),
+        pl.col("_price").alias("_to_price"),
         q.unit_quantum_expr(pl.col("unit_decimals")).alias("_to_quantum"),
     )
     scaled = pl.col("_worth") * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE)
@@ -222,17 +228,23 @@ def _positions(
 ) -> pl.DataFrame:
     def held(balances: pl.LazyFrame) -> pl.DataFrame:
         units = q.minor("quantity")
-        return balances.filter(pl.col("asset_id") != currency).select(
-            *POT, "asset_id",
-            units.alias("units"),
-            pl.when(pl.col("state") == SETTLED).then(units).otherwise(ZERO).alias("available"),
-            *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
-            "pot",
-        ).collect()
+        return (
+            balances.filter(pl.col("asset_id") != currency)
+            .select(
+                *POT,
+                "asset_id",
+                units.alias("units"),
+                pl.when(pl.col("state") == SETTLED).then(units).otherwise(ZERO).alias("available"),
+                *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
+                "pot",
+            )
+            .collect()
+        )
 
     # An amount buy of an asset without price adds no units but still counts as holding it.
     ordered = pending.select(
-        *POT, "asset_id",
+        *POT,
+        "asset_id",
         pl.col("_expected").fill_null(0).alias("units"),
         ZERO.alias("available"),
         pl.lit(value=True).alias("has_order"),
@@ -275,9 +287,15 @@ def _cash(
 
     def held(balances: pl.LazyFrame) -> pl.DataFrame:
         settled = pl.when(pl.col("state") == SETTLED).then(pence).otherwise(ZERO)
-        return balances.filter(pl.col("asset_id") == currency).select(
-            *POT, *parts(cash=pence, settled=settled), "pot",
-        ).collect()
+        return (
+            balances.filter(pl.col("asset_id") == currency)
+            .select(
+                *POT,
+                *parts(cash=pence, settled=settled),
+                "pot",
+            )
+            .collect()
+        )
 
     unreserved = pl.col("reserved") == 0
     unit_buy = pl.col("_in_units") & (pl.col("side") == "B")
@@ -391,7 +409,8 @@ def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFra
     priced = market.assets.select("book", "asset_id", "price")
     weights = _weights(profiles)
     parameters = profiles.parameters.select(
-        "risk_profile_id", "schedule",
+        "risk_profile_id",
+        "schedule",
         *[q.minor(name).alias(name) for name in ("min_trade", "drift_band", "cash_band")],
     )
     of_cash = pl.col("asset_id") == CASH
@@ -418,9 +437,7 @@ def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFra
 
 
 def _weights(profiles: Profiles) -> pl.DataFrame:
-    return profiles.weights.select(
-        "risk_profile_id", "asset_id", q.minor("weight").alias("weight")
-    )
+    return profiles.weights.select("risk_profile_id", "asset_id", q.minor("weight").alias("weight"))
 
 
 def _value(
@@ -522,8 +539,14 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit("not_due"))
     )
     return valued.select(
-        *POT, "risk_profile_id", "schedule", "min_trade", *CASH_PARTS, "value",
-        outcome.alias("outcome"), "pot",
+        *POT,
+        "risk_profile_id",
+        "schedule",
+        "min_trade",
+        *CASH_PARTS,
+        "value",
+        outcome.alias("outcome"),
+        "pot",
     )
 
 
@@ -565,8 +588,12 @@ def _market_terms(market: Market) -> pl.DataFrame:
     return (
         market.assets.sort("book", "asset_id")
         .select(
-            "book", "asset_id", "suspended", "settlement_date",
-            q.minor("price").alias("price"), q.minor("stress").alias("stress"),
+            "book",
+            "asset_id",
+            "suspended",
+            "settlement_date",
+            q.minor("price").alias("price"),
+            q.minor("stress").alias("stress"),
             q.unit_quantum_expr(pl.col("unit_decimals")).alias("quantum"),
         )
         .with_row_index("asset")
@@ -617,7 +644,9 @@ def _deltas(
     q.assert_bounds("units × price", q.largest(wide, "units"), q.largest(wide, "price"))
     # weight (8) × pence (2) over price (6) carries 4 decimals; 10² more make units at 6.
     target = (
-        pl.col("weight") * pl.col("value") * 10**2
+        pl.col("weight")
+        * pl.col("value")
+        * 10**2
         // (pl.col("price") * pl.col("quantum"))
         * pl.col("quantum")
     )
@@ -769,19 +798,26 @@ def rebalance(
     proposed = propose(judged, projection, profiles, market)
     no_units = pl.lit(None, dtype=q.UNITS)
     of_pots = judged.select(
-        *POT, pl.lit("").alias("asset_id"), "outcome",
+        *POT,
+        pl.lit("").alias("asset_id"),
+        "outcome",
         q.as_decimal(pl.col("value"), q.CASH).alias("value"),
-        no_units.alias("delta_units"), no_units.alias("trade_units"), "row",
+        no_units.alias("delta_units"),
+        no_units.alias("trade_units"),
+        "row",
     )
     of_assets = proposed.select(
-        *POT, "asset_id", "outcome",
+        *POT,
+        "asset_id",
+        "outcome",
         pl.lit(None, dtype=q.CASH).alias("value"),
         q.as_decimal(pl.col("delta"), q.UNITS).alias("delta_units"),
         q.as_decimal(pl.col("trade"), q.UNITS).alias("trade_units"),
         "row",
     )
     trades = proposed.filter(pl.col("trade") != 0).select(
-        *POT, "asset_id",
+        *POT,
+        "asset_id",
         pl.when(pl.col("trade") > 0).then(pl.lit("B")).otherwise(pl.lit("S")).alias("side"),
         q.as_decimal(pl.col("trade").abs(), q.UNITS).alias("units"),
     )

@@ -18,7 +18,7 @@ import duckdb
 from acme.evidence import times
 from acme.evidence.origins import Origins
 from acme.evidence.sealed import batch_proof
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 
 Row = dict[str, Any]
 # Evidence of an order, by the table it is in, oldest run first.

@@ -10,8 +10,8 @@ import polars as pl
 
 from acme.lakehouse import contracts
 from acme.lakehouse.landing import LandedFileDamaged, read_landed
+from acme.lakehouse.platform import Platform
 from acme.lakehouse.raw_files import stored_path
-from acme.operations.platform import Platform
 
 Rows = Callable[[str, Sequence[object]], list[dict[str, Any]]]
 

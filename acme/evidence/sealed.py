@@ -12,7 +12,7 @@ import polars as pl
 from acme.domain import proofs
 from acme.evidence import seals
 from acme.evidence.keys import public_key, salt_key, verify_signature
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 
 
 @dataclass(frozen=True)

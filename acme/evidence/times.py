@@ -18,7 +18,7 @@ import duckdb
 
 from acme.lakehouse.home import event_clock
 from acme.lakehouse.lake import open_catalog
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 
 FUNCTIONS: Final = ("balances", "positions", "prices", "breaks", "batches", "runs")
 

@@ -4,7 +4,6 @@ Every function does its work in one transaction; a RunLock has a connection of i
 timestamps with offset, in UTC.
 """
 
-
 import functools
 import hashlib
 import json

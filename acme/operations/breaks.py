@@ -23,7 +23,7 @@ from acme.domain.break_workflow import Action
 from acme.lakehouse import contracts
 from acme.lakehouse.lake import dataset_contract
 from acme.lakehouse.landing import LandingReport, land_file, read_landed
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 
 BREAKS: Final = "core.reconciliation_breaks"
 ACTIONS: Final = "core.break_actions"

@@ -8,7 +8,7 @@ import json
 from acme.lakehouse.control import CheckOutcome, Dispatch
 from acme.lakehouse.failpoints import reach
 from acme.lakehouse.files import write_atomic
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 
 
 def send_all(platform: Platform) -> int:

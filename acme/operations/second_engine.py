@@ -28,7 +28,7 @@ from acme.lakehouse.sessions import session_name
 if TYPE_CHECKING:
     from datetime import date
 
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 
 PROJECT: Final = Path(__file__).resolve().parents[2] / "dbt_project"
 SELECTION: Final = "second_engine"

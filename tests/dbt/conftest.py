@@ -12,7 +12,7 @@ import pytest
 from acme.lakehouse.control import RunLock
 from acme.lakehouse.home import Home
 from acme.lakehouse.landing import sweep_inbox
-from acme.operations.platform import Platform, initialise
+from acme.lakehouse.platform import Platform, initialise
 from orchestration.archetypes import EXECUTORS
 from orchestration.registry import in_order
 from orchestration.shell import Run

@@ -215,7 +215,7 @@ import sys
 from datetime import date
 from pathlib import Path
 from acme.lakehouse.home import Home
-from acme.operations.platform import open_platform
+from acme.lakehouse.platform import open_platform
 from acme.operations.second_engine import recompute
 first, second = map(date.fromisoformat, sys.argv[2:])
 result = recompute(open_platform(Home(Path(sys.argv[1]))), second, first)

@@ -43,8 +43,8 @@ from acme.lakehouse.failpoints import POINTS
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Lake
 from acme.lakehouse.migrate import migrate
+from acme.lakehouse.platform import Platform
 from acme.operations import second_engine
-from acme.operations.platform import Platform
 from orchestration.registry import in_order
 from simulator.world import World
 from tests.scenarios.driver import Scenario

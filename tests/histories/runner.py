@@ -41,7 +41,7 @@ from acme.lakehouse.control import Run as RunRecord
 from acme.lakehouse.findings import Findings
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Partition, dataset_contract
-from acme.operations.platform import Platform
+from acme.lakehouse.platform import Platform
 from orchestration import archetypes
 from orchestration.registry import in_order
 from orchestration.shell import CheckSpec, ProcessSpec, Run

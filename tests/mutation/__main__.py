@@ -48,7 +48,10 @@ def main() -> int:
     every = {path.stem: list(mutants(path, path.stem)) for path in files}
     known = _read(options.survivors)
     waiting = [
-        (name, mutant) for name, found in every.items() for mutant in found if mutant.key not in known
+        (name, mutant)
+        for name, found in every.items()
+        for mutant in found
+        if mutant.key not in known
     ]
     begun = time.monotonic()
     if waiting:
@@ -64,7 +67,7 @@ def _digest(name: str) -> str:
     return hashlib.sha256((DOMAIN / f"{name}.py").read_bytes()).hexdigest()
 
 
-def _read(survivors: bool) -> dict[str, Verdict]:  # noqa: FBT001
+def _read(survivors: bool) -> dict[str, Verdict]:
     """Return what is known of mutants of files that have not changed since."""
     known = {}
     for path in sorted(MEMORY.glob("*.result.json")):
@@ -145,7 +148,12 @@ def _report(
             elif mutant.key in reasons:
                 problems.append(f"called equivalent, and killed: {mutant.key}")
             elif outcome in {SURVIVED, UNREACHED} and show:
-                console.print(f"{outcome}: {DOMAIN.name}/{name}.py:{mutant.line} {mutant.key}", markup=False, highlight=False, soft_wrap=True)
+                console.print(
+                    f"{outcome}: {DOMAIN.name}/{name}.py:{mutant.line} {mutant.key}",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
             count[outcome] += 1
         total.update(count)
         table.add_row(name, *_figures(count))

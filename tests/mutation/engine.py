@@ -1,23 +1,20 @@
-"""Runs the tests of acme.domain against mutants, each in a forked copy of one collected session.
+"""Runs the tests of acme.domain against mutants, one after the other in one collected session.
 
-pytest collects once and runs nothing; then every mutant is a fork that swaps the code of the
-functions in place (whoever imported them sees it), runs the tests that reach the changed function
-and dies with the first failure. Nothing may have run a Polars query before the forks: its threads
-do not survive one.
+pytest collects once and runs nothing; then for every mutant the code of the functions is swapped in
+place (whoever imported them sees it), the tests that reach the changed function run until the first
+failure, and the code is swapped back. Nothing is forked: Polars' threads do not survive a fork.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
-import os
-import select
 import signal
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,11 @@ from tests.mutation.operators import Mutant
 
 SECONDS_MIN = 10
 KILLED, SURVIVED, TIMEOUT, UNREACHED = "killed", "survived", "timeout", "unreached"
+Undo = list[Callable[[], None]]
+
+
+class OutOfTimeError(BaseException):
+    """A mutant runs for ever; no test may catch this."""
 
 
 @dataclass
@@ -41,72 +43,94 @@ class Verdict:
 # ---- swapping code ------------------------------------------------------------------------------
 
 
-def swap_in(module: types.ModuleType, source: str) -> None:
+@contextmanager
+def swapped(module: types.ModuleType, source: str) -> Iterator[None]:
     """Make a loaded module behave as `source` does, for all who hold its functions and values."""
     fresh = types.ModuleType(module.__name__)
     fresh.__file__ = module.__file__
     sys.modules[module.__name__] = fresh
     try:
-        exec(compile(source, module.__file__ or "", "exec"), fresh.__dict__)  # noqa: S102
+        exec(compile(source, module.__file__ or "", "exec"), fresh.__dict__)
     finally:
         sys.modules[module.__name__] = module
-    changed: dict[int, Any] = {}
+    undo: Undo = []
+    try:
+        _swap(module, fresh, undo)
+        yield
+    finally:
+        for step in reversed(undo):
+            step()
+
+
+def _swap(module: types.ModuleType, fresh: types.ModuleType, undo: Undo) -> None:
+    values: dict[int, tuple[object, object]] = {}
     for name, new in list(vars(fresh).items()):
         old = vars(module).get(name)
-        if name.startswith("__") or old is new:
+        if name.startswith("__") or old is new or isinstance(new, types.ModuleType):
             continue
+        ours = getattr(new, "__module__", None) == module.__name__
         if isinstance(new, types.FunctionType) and isinstance(old, types.FunctionType):
-            if new.__module__ == module.__name__:
-                _recode(old, new)
+            if ours:
+                _recode(old, new, undo)
         elif isinstance(new, type) and isinstance(old, type):
-            if new.__module__ == module.__name__:
-                _reclass(old, new)
-        elif not isinstance(new, (types.ModuleType, type(None))):
-            if old is not None and id(old) not in changed and not _interned(old):
-                changed[id(old)] = (old, new)
-            setattr(module, name, new)
-    _hand_out(changed)
+            if ours:
+                _reclass(old, new, undo)
+        else:
+            if not isinstance(old, (int, str, bytes, type(None))):
+                values[id(old)] = (old, new)
+            _put(vars(module), name, new, undo)
+    if values:
+        _hand_out(values, undo)
 
 
-def _interned(value: object) -> bool:
-    return isinstance(value, (int, str, bytes, bool)) or value == ()
+def _put(names: dict[str, object], name: str, new: object, undo: Undo) -> None:
+    old = names.get(name)
+    undo.append(lambda: names.__setitem__(name, old))
+    names[name] = new
 
 
-def _recode(old: types.FunctionType, new: types.FunctionType) -> None:
-    old.__code__ = new.__code__
-    old.__defaults__ = new.__defaults__
-    old.__kwdefaults__ = new.__kwdefaults__
+def _recode(old: types.FunctionType, new: types.FunctionType, undo: Undo) -> None:
+    before = (old.__code__, old.__defaults__, old.__kwdefaults__)
+
+    def back() -> None:
+        old.__code__, old.__defaults__, old.__kwdefaults__ = before
+
+    undo.append(back)
+    old.__code__, old.__defaults__, old.__kwdefaults__ = (
+        new.__code__,
+        new.__defaults__,
+        new.__kwdefaults__,
+    )
 
 
-def _reclass(old: type, new: type) -> None:
+def _reclass(old: type, new: type, undo: Undo) -> None:
     for name, value in list(vars(new).items()):
-        before = vars(old).get(name)
-        pairs = [(before, value)]
-        if isinstance(value, (classmethod, staticmethod)) and isinstance(before, type(value)):
-            pairs = [(before.__func__, value.__func__)]
-        elif isinstance(value, property) and isinstance(before, property):
-            pairs = [(before.fget, value.fget)]
-        elif hasattr(value, "func") and hasattr(before, "func"):
-            pairs = [(before.func, value.func)]
-        for one, other in pairs:
-            if isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType):
-                _recode(one, other)
-            elif not name.startswith("__") and not isinstance(other, types.FunctionType):
-                with_value = not callable(other) and not hasattr(other, "__get__")
-                if with_value:
-                    setattr(old, name, other)
+        one, other = _function_of(vars(old).get(name)), _function_of(value)
+        if isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType):
+            if one.__code__.co_freevars == other.__code__.co_freevars:
+                _recode(one, other, undo)
+        elif not name.startswith("__") and not callable(value) and not hasattr(value, "__get__"):
+            before = vars(old).get(name)
+            undo.append(lambda name=name, before=before: setattr(old, name, before))  # type: ignore[misc]
+            setattr(old, name, value)
 
 
-def _hand_out(changed: dict[int, Any]) -> None:
+def _function_of(value: object) -> object:
+    """Return the function behind a property, a class or static method, a cached property."""
+    for inner in ("__func__", "fget", "func"):
+        if not isinstance(value, types.FunctionType) and hasattr(value, inner):
+            return getattr(value, inner)
+    return value
+
+
+def _hand_out(values: dict[int, tuple[object, object]], undo: Undo) -> None:
     """Give the new value to every module that holds the old one by name."""
-    if not changed:
-        return
     for module in list(sys.modules.values()):
         names = vars(module) if isinstance(module, types.ModuleType) else {}
         for name, value in list(names.items()):
-            known = changed.get(id(value))
+            known = values.get(id(value))
             if known is not None and known[0] is value:
-                names[name] = known[1]
+                _put(names, name, known[1], undo)
 
 
 # ---- the session --------------------------------------------------------------------------------
@@ -126,34 +150,24 @@ class Session:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run our work instead of the tests."""
         self.items = {item.nodeid: item for item in session.items}
-        gc.freeze()
+        signal.signal(signal.SIGALRM, _out_of_time)
         self.work(self)
         return True
 
     # ---- which test reaches what -----------------------------------------------------------------
 
     def measure(self, memory: Path) -> None:
-        """Run every test once in a fork, or read what an earlier one measured of the same tests."""
+        """Run every test once, or read what another process measured of the same tests."""
         names = sorted(self.items)
         if memory.exists():
             told = json.loads(memory.read_text("utf-8"))
             if told["tests"] == names:
                 self._take(told)
                 return
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                told = self._measured()
-                told["tests"] = names
-                memory.write_text(json.dumps(told), "utf-8")
-                status = 0
-            finally:
-                os._exit(status)
-        _, status = os.waitpid(child, 0)
-        if status:
-            raise SystemExit("a test fails without any mutant: mend it first")
-        self._take(json.loads(memory.read_text("utf-8")))
+        told = self._measured()
+        told["tests"] = names
+        memory.write_text(json.dumps(told), "utf-8")
+        self._take(told)
 
     def _take(self, told: dict[str, Any]) -> None:
         self.seconds = told["seconds"]
@@ -173,7 +187,7 @@ class Session:
                     qualified = frame.f_code.co_qualname.split(".<locals>")[0]
                     reached.setdefault(f"{name}:{qualified}", set()).add(current)
 
-        for current, item in self.items.items():  # noqa: B007
+        for current, item in self.items.items():
             begun = time.monotonic()
             sys.setprofile(profile)
             failed = _fails(item)
@@ -185,7 +199,7 @@ class Session:
         return {"seconds": seconds, "reached": {k: sorted(v) for k, v in reached.items()}}
 
     def tests_of(self, module: str, function: str) -> list[str]:
-        """Return the tests that reach a function (the whole module where none is named), fast first."""
+        """Return the tests that reach a function, or anything of the module; fast ones first."""
         if function:
             wanted = {f"{module}:{function}"}
         else:
@@ -195,7 +209,11 @@ class Session:
             wanted = {n for n in self.reached if n.startswith(f"{module}:{function}")}
         names = set().union(*[self.reached.get(name, set()) for name in wanted])
         if not function:
-            names |= {n for n in self.items if n.split("::")[0].endswith(f"{module.split('.')[-1]}.py")}
+            names |= {
+                n
+                for n in self.items
+                if n.split("::")[0].endswith(f"{module.rsplit('.', maxsplit=1)[-1]}.py")
+            }
         return sorted(names, key=lambda n: (self.seconds[n], n))
 
     # ---- trying ----------------------------------------------------------------------------------
@@ -207,53 +225,42 @@ class Session:
         tests = [*first, *[name for name in tests if name not in first]]
         if not tests:
             return Verdict(UNREACHED)
-        limit = max(SECONDS_MIN, 8 * sum(self.seconds[name] for name in tests))
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(read)
-            self._child(module, mutant.source, tests, write)
-        os.close(write)
-        ready, _, _ = select.select([read], [], [], limit)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os.close(read)
-            return Verdict(TIMEOUT)
-        answer = os.read(read, 4096).decode()
-        os.close(read)
-        os.waitpid(child, 0)
-        # A child that died without a word was killed by its mutant.
-        return Verdict(SURVIVED) if answer == "survived" else Verdict(KILLED, answer)
-
-    def _child(self, module: str, source: str, tests: list[str], write: int) -> None:
-        answer = "survived"
+        signal.alarm(round(max(SECONDS_MIN, 10 * sum(self.seconds[name] for name in tests))))
         try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            try:
-                swap_in(self.modules[module], source)
-            except Exception:  # noqa: BLE001
-                answer = "import"
-            else:
-                for name in tests:
-                    if _fails(self.items[name]):
-                        answer = name
-                        break
-            os.write(write, answer.encode()[:4000])
+            return self._judged(module, mutant, tests)
+        except OutOfTimeError:
+            return Verdict(TIMEOUT)
         finally:
-            os._exit(0)
+            signal.alarm(0)
+
+    def _judged(self, module: str, mutant: Mutant, tests: list[str]) -> Verdict:
+        try:
+            swap = swapped(self.modules[module], mutant.source)
+            swap.__enter__()
+        except Exception as error:  # noqa: BLE001
+            return Verdict(KILLED, f"import: {error!r}"[:80])
+        try:
+            for name in tests:
+                if _fails(self.items[name]):
+                    return Verdict(KILLED, name)
+        finally:
+            swap.__exit__(None, None, None)
+        return Verdict(SURVIVED)
+
+
+def _out_of_time(number: int, frame: object) -> None:
+    raise OutOfTimeError
 
 
 def _fails(item: pytest.Item) -> bool:
     from _pytest.runner import runtestprotocol  # noqa: PLC0415
 
     reports = runtestprotocol(item, log=False, nextitem=None)
+    if any("OutOfTimeError" in str(report.longrepr) for report in reports if report.failed):
+        raise OutOfTimeError
     return any(report.failed for report in reports)
 
 
 def run_session(paths: list[str], modules: list[str], work: Callable[[Session], None]) -> int:
     """Collect the tests of `paths` and hand the session to `work`."""
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     return int(pytest.main([*paths, "-p", "no:xdist"], plugins=[Session(modules, work)]))

@@ -1,4 +1,4 @@
-"""What a mutant is, and how every one of a source file is made: one small change of its syntax tree.
+"""What a mutant is, and how all of a source file are made: one small change of its syntax tree.
 
 A mutant is named by file, function, operator, the changed text and its number among equals, never
 by a line, so that its name survives edits elsewhere.
@@ -125,7 +125,12 @@ def mutants(path: Path, name: str) -> Iterator[Mutant]:
         label = f"{name}::{function or '<module>'}::{operator}::{before} -> {after}"
         seen[label] += 1
         key = label if seen[label] == 1 else f"{label} #{seen[label]}"
-        yield Mutant(key, function, getattr(node, "lineno", 0), ast.unparse(ast.fix_missing_locations(changed)))
+        yield Mutant(
+            key,
+            function,
+            getattr(node, "lineno", 0),
+            ast.unparse(ast.fix_missing_locations(changed)),
+        )
 
 
 # ---- places in a tree ---------------------------------------------------------------------------
@@ -180,7 +185,7 @@ def _function(tree: ast.AST, where: Where) -> str:
 # ---- operators ----------------------------------------------------------------------------------
 
 
-def _sites(tree: ast.Module):  # noqa: ANN202, C901
+def _sites(tree: ast.Module):
     """Yield (where, node, apply, operator) of every change that may be made."""
     skipped = _skipped(tree)
     for where, node in _walk(tree):
@@ -197,18 +202,25 @@ def _skipped(tree: ast.Module) -> list[Where]:
     for where, node in _walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found.append(where)
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
+            and ast.get_docstring(node) is not None
+        ):
             found.append((*where, ("body", 0)))
         if isinstance(node, ast.FunctionDef) and node.returns is not None:
             found.append((*where, ("returns", None)))
         if isinstance(node, (ast.arg, ast.AnnAssign)) and node.annotation is not None:
             found.append((*where, ("annotation", None)))
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in {"Literal", "Mapping", "Callable"}:
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in {"Literal", "Mapping", "Callable"}
+        ):
             found.append(where)
     return found
 
 
-def _swap(new: ast.AST):  # noqa: ANN202
+def _swap(new: ast.AST):
     def apply(tree: ast.AST, target: ast.AST, where: Where) -> str:
         del target
         return _replace(tree, where, copy.deepcopy(new))
@@ -253,8 +265,13 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     function = node.func
     assert isinstance(function, ast.Attribute)
     if (other := METHODS.get(function.attr)) is not None:
-        yield "method", ast.Call(ast.Attribute(function.value, other, ast.Load()), node.args, node.keywords)
-    if function.attr in LINKS and not (isinstance(function.value, ast.Name) and function.value.id == "pl"):
+        yield (
+            "method",
+            ast.Call(ast.Attribute(function.value, other, ast.Load()), node.args, node.keywords),
+        )
+    if function.attr in LINKS and not (
+        isinstance(function.value, ast.Name) and function.value.id == "pl"
+    ):
         yield "link", function.value
     for index, keyword in enumerate(node.keywords):
         for new in _keywords(function.attr, keyword):
@@ -264,7 +281,10 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     if function.attr == "lit" and node.args and isinstance(node.args[0], ast.Constant):
         value = node.args[0].value
         if isinstance(value, str):
-            yield "text", ast.Call(function, [ast.Constant(f"{value}x"), *node.args[1:]], node.keywords)
+            yield (
+                "text",
+                ast.Call(function, [ast.Constant(f"{value}x"), *node.args[1:]], node.keywords),
+            )
     if function.attr in {"then", "otherwise"} and node.args:
         none = ast.parse("pl.lit(None)", mode="eval").body
         yield "outcome", ast.Call(function, [none], node.keywords)
@@ -281,7 +301,7 @@ def _keywords(method: str, keyword: ast.keyword) -> Iterator[ast.AST]:
         yield ast.Constant("last" if value.value == "first" else "first")
 
 
-def _structural(tree: ast.Module, where: Where, node: ast.AST):  # noqa: ANN202
+def _structural(tree: ast.Module, where: Where, node: ast.AST):
     """Yield changes of statements and of comparisons of text: what no expression swap makes."""
     del tree
     if isinstance(node, ast.Compare):

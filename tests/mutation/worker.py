@@ -38,7 +38,9 @@ def work(mine: list[tuple[str, Mutant]], number: int, results: Any) -> None:
             results.put((mutant.key, verdict.outcome, verdict.by))
 
     try:
-        modules = [f"acme.domain.{p.stem}" for p in sorted(DOMAIN.glob("*.py")) if p.stem != "__init__"]
+        modules = [
+            f"acme.domain.{p.stem}" for p in sorted(DOMAIN.glob("*.py")) if p.stem != "__init__"
+        ]
         run_session(list(TESTS), modules, attempt)
     finally:
         results.put(None)

@@ -26,7 +26,7 @@ from acme.lakehouse.hashing import content_hash
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Lake, Partition
 from acme.lakehouse.landing import LandingReport, land_file, sweep_inbox
-from acme.operations.platform import Platform, initialise
+from acme.lakehouse.platform import Platform, initialise
 from orchestration.archetypes import EXECUTORS
 from orchestration.registry import in_order
 from orchestration.runner import run_job
@@ -155,8 +155,8 @@ class Scenario(Sender):
         }
         with ExitStack() as stack:
             if not catalog:
-                stack.enter_context(patch("acme.operations.platform.Lake", ManifestLake))
-                stack.enter_context(patch("acme.operations.platform.migrate"))
+                stack.enter_context(patch("acme.lakehouse.platform.Lake", ManifestLake))
+                stack.enter_context(patch("acme.lakehouse.platform.migrate"))
             self.platform: Platform = initialise(Home(root), "USD", time(12), "Europe/London")
         self._catalog = catalog
         self.home = self.platform.home

@@ -10,6 +10,7 @@ from acme.domain import batching
 from acme.domain import quantities as q
 from acme.domain.booking import Entries, custodian_of
 from acme.domain.day import Day
+from acme.domain.pricing import prices_of
 from acme.domain.reference import assets_on, cash_custodian
 
 
@@ -31,7 +32,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         )
     placed = batched.with_columns(pl.lit("placed").alias("state")).select(orders.columns)
     cash = cash_custodian(inputs["core.assets"], day.run_date, day.currency)
-    new_lines = lines.with_columns(
+    new_lines = _reckoned_with(day, inputs, lines).with_columns(
         pl.lit(day.run_date).alias("dealing_date"),
         pl.lit("placed").alias("state"),
         pl.lit(0, dtype=q.UNITS).alias("confirmed_units"),
@@ -60,6 +61,19 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "stage.open_lines": pl.concat([open_lines, new_lines.select(open_lines.columns)]),
         "stage.dealt_order_events": entries.all_events(),
     }
+
+
+def _reckoned_with(
+    day: Day, inputs: Mapping[str, pl.DataFrame], lines: pl.DataFrame
+) -> pl.DataFrame:
+    """Add the price and the stress that the orders of a line were made with (`rules §5.4`)."""
+    assets = assets_on(inputs["core.assets"], day.run_date)
+    known = prices_of(inputs["stage.price_book"], day.as_of).select(
+        "asset_id", pl.col("closing_price").alias("proposal_price")
+    )
+    return lines.join(known, on="asset_id", how="left").join(
+        assets.select("asset_id", "stress"), on="asset_id", how="left"
+    )
 
 
 def _terms(day: Day, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -77,7 +77,9 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             day,
             inputs,
             overdrafts.Evidence(
-                allocated=_with_proposal(day, inputs, allocated, assets),
+                allocated=allocated.join(
+                    lines.select("line_id", "proposal_price", "stress"), on="line_id"
+                ),
                 lines=lines,
                 off_price=_off_price(lines, events),
                 orders=orders,
@@ -376,28 +378,6 @@ def _balances(day: Day, inputs: Mapping[str, pl.DataFrame], postings: pl.DataFra
     changes = pl.concat([decided.select(columns), postings.select(columns)])
     return ledger.fold(inputs["previous.core.ledger_balances"], changes).with_columns(
         pl.lit(day.as_of, dtype=pl.Date).alias("effective_date")
-    )
-
-
-def _with_proposal(
-    day: Day, inputs: Mapping[str, pl.DataFrame], allocated: pl.DataFrame, assets: pl.DataFrame
-) -> pl.DataFrame:
-    """Add the price an order was proposed at, that of the date before its dealing date."""
-    dates = allocated["dealing_date"].unique()
-    before = {d: day.calendars.dealing.prev(d) for d in dates}
-    prices = inputs["stage.price_book"].select(
-        "asset_id",
-        pl.col("price_date").alias("_before"),
-        pl.col("closing_price").alias("proposal_price"),
-    )
-    return (
-        allocated.with_columns(
-            pl.col("dealing_date")
-            .replace_strict(before, default=None, return_dtype=pl.Date)
-            .alias("_before")
-        )
-        .join(prices, on=["asset_id", "_before"], how="left")
-        .join(assets.select("asset_id", "stress"), on="asset_id", how="left")
     )
 
 
