@@ -31,7 +31,7 @@ class Evidence:
     `proposal_price` and `stress` they were made with. lines: open
     lines with `closing_price`, `complete`. off_price: instruction_id of the lines with an execution
     at another price than the closing price. orders: open orders after post. corrected: orders
-    booked again in this run.
+    booked again in this run. ahead: orders of lines that settled in this run, before their date.
     """
 
     allocated: pl.DataFrame
@@ -39,6 +39,7 @@ class Evidence:
     off_price: pl.DataFrame
     orders: pl.DataFrame
     corrected: pl.DataFrame
+    ahead: pl.DataFrame
     as_of: date
 
 
@@ -96,6 +97,8 @@ def causes(evidence: Evidence) -> pl.DataFrame:
                 "price_on_hold_or_missing",
             ),
             _causes(evidence.corrected, "correction"),
+            # Takes cash that the pot awaits from sales of the settlement date.
+            _causes(evidence.ahead.filter(pl.col("side") == "B"), "settlement_ahead"),
         ]
     ).unique(maintain_order=True)
 

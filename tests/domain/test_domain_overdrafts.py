@@ -64,6 +64,7 @@ def caused(
     off_price: tuple[str, ...] = (),
     open_orders: pl.DataFrame | None = None,
     corrected: pl.DataFrame | None = None,
+    ahead: pl.DataFrame | None = None,
 ) -> list[tuple[str, str]]:
     empty = allocated((BUY, "1", "1.00", "1", "0")).clear()
     off = pl.DataFrame({"instruction_id": list(off_price)}, schema={"instruction_id": pl.String})
@@ -77,6 +78,7 @@ def caused(
             off,
             orders() if open_orders is None else open_orders,
             orders().clear() if corrected is None else corrected,
+            orders().clear() if ahead is None else ahead,
             P,
         )
     )
@@ -86,6 +88,11 @@ def caused(
 
 def test_a_correction_is_a_cause() -> None:
     assert caused(corrected=orders(BUY | {"order_id": "o0"})) == [("correction", "o0")]
+
+
+def test_a_buy_that_settles_ahead_of_its_date_is_a_cause_and_a_sale_is_none() -> None:
+    assert caused(ahead=orders(BUY | {"order_id": "o0"})) == [("settlement_ahead", "o0")]
+    assert caused(ahead=orders(SELL | {"order_id": "o0"})) == []
 
 
 def test_causes_of_bookings() -> None:

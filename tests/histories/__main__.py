@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--worlds", type=int, default=40, help="worlds that share a batch")
     parser.add_argument("--dates", type=int, default=12, help="business dates of a batch")
     parser.add_argument(
-        "--kinds", default="usual", help=f"usual, all, or of {', '.join(KINDS)}; -x leaves out"
+        "--kinds", default="all", help=f"all, or of {', '.join(KINDS)}; -x leaves out"
     )
     parser.add_argument("--alone", action="store_true", help="the platform and its checks alone")
     parser.add_argument("--replay", type=Path, help="a case's folder, instead of drawing any")

@@ -84,10 +84,8 @@ KINDS: dict[str, tuple[str, ...]] = {
         "settlement_failed",
         "settled_never",
         "settled_too_much",
+        "settled_ahead",
     ),
-    # Not in `usual`: a line that settles before its date takes cash for its buys that their pots
-    # await from sales of that date, an overdraft for which `rules §8.3` names no cause.
-    "ahead": ("settled_ahead",),
     "prices": (
         "price_missing",
         "price_late",
@@ -134,7 +132,7 @@ GROUP_OF = {kind: group for group, kinds in KINDS.items() for kind in kinds}
 
 
 def chosen_kinds(text: str) -> frozenset[str]:
-    """Return the kinds that a list as `usual,-corrections,-silent` names; groups and kinds alike.
+    """Return the kinds that a list as `all,-corrections,-silent` names; groups and kinds alike.
 
     Raises `ValueError` for a name that is neither.
     """
@@ -143,16 +141,12 @@ def chosen_kinds(text: str) -> frozenset[str]:
         name = word.removeprefix("-")
         if name == "all":
             named = set(GROUP_OF)
-        elif name == "usual":
-            named = set(GROUP_OF) - set(KINDS["ahead"])
         elif name in KINDS:
             named = set(KINDS[name])
         elif name in GROUP_OF:
             named = {name}
         else:
-            raise ValueError(
-                f"kinds: expected all, usual, {', '.join(KINDS)} or a kind, found {name!r}"
-            )
+            raise ValueError(f"kinds: expected all, {', '.join(KINDS)} or a kind, found {name!r}")
         chosen = chosen - named if word.startswith("-") else chosen | named
     return frozenset(chosen)
 

@@ -13,11 +13,11 @@ from acme.domain import execution
 from acme.lakehouse import contracts
 from tests.histories.batch import Batch, run_batch
 from tests.histories.case import Case, Generator
-from tests.histories.chance import GROUP_OF, KINDS, chosen_kinds
+from tests.histories.chance import GROUP_OF, chosen_kinds
 from tests.histories.compare import Player, replay
 from tests.histories.shrink import Shrinker, tags
 
-USUAL = chosen_kinds("usual")
+ALL = chosen_kinds("all")
 
 
 def _alone(case: Case) -> None:
@@ -29,12 +29,12 @@ def _told(batch: Batch) -> str:
 
 
 def test_no_check_is_violated_in_random_histories() -> None:
-    batch = run_batch("a", 14, 6, USUAL, _alone)
+    batch = run_batch("a", 14, 6, ALL, _alone)
     assert batch.difference is None, _told(batch)
     assert batch.day_histories == 14 * 6
     # Every check of every process on every date, the second engine's stand-in included.
     assert batch.checks == 14 * 6
-    assert sum(batch.kinds[kind] > 0 for kind in USUAL) > len(USUAL) * 2 // 3
+    assert sum(batch.kinds[kind] > 0 for kind in ALL) > len(ALL) * 2 // 3
     for outcome in ("order settled", "reversal", "line that crosses", "break quantity"):
         assert batch.outcomes[outcome] > 0, outcome
 
@@ -53,7 +53,7 @@ def test_a_lost_penny_is_found_and_its_case_shrunk(
         return split.with_columns(pl.col(share) - (pl.len().over(group) > 1).cast(pl.Int128))
 
     monkeypatch.setattr(execution, "split", one_less)
-    batch = run_batch("b", 4, 6, USUAL, _alone)
+    batch = run_batch("b", 4, 6, ALL, _alone)
     assert batch.case is not None
     assert batch.difference is not None
     assert "check allocations_equal_executions" in batch.difference.kinds()
@@ -69,7 +69,7 @@ def test_a_lost_penny_is_found_and_its_case_shrunk(
 
 
 def test_worlds_of_a_scheme_do_not_meet() -> None:
-    case = run_batch("e", 3, 4, USUAL, _alone).case
+    case = run_batch("e", 3, 4, ALL, _alone).case
     assert case is not None
     together = _pots_of("W01", case)
     assert len(together) > 20
@@ -90,7 +90,7 @@ def _pots_of(tag: str, case: Case) -> list[tuple[object, ...]]:
 
 
 def test_a_seed_always_draws_the_same_case(tmp_path: Path) -> None:
-    first, second = (run_batch("c", 3, 3, USUAL, _alone).case for _ in range(2))
+    first, second = (run_batch("c", 3, 3, ALL, _alone).case for _ in range(2))
     assert first is not None
     assert first == second
     first.write(tmp_path / "case")
@@ -106,7 +106,7 @@ def test_a_seed_always_draws_the_same_case(tmp_path: Path) -> None:
 
 
 def test_calendars_differ_and_the_run_dates_are_business_dates() -> None:
-    generator = Generator("d", 2, 10, USUAL, Counter())
+    generator = Generator("d", 2, 10, ALL, Counter())
     closed = {(r["calendar_id"], date.fromisoformat(r["holiday"])) for r in generator.holidays}
     assert len({calendar for calendar, _ in closed}) > 1
     assert not {("DEALING", day) for day in generator.dates} & closed
@@ -116,8 +116,7 @@ def test_calendars_differ_and_the_run_dates_are_business_dates() -> None:
 
 def test_kinds_are_chosen_by_group_and_name() -> None:
     assert chosen_kinds("all") == set(GROUP_OF)
-    assert chosen_kinds("all") - chosen_kinds("usual") == set(KINDS["ahead"])
-    assert "amended_after_booking" not in chosen_kinds("usual,-corrections")
+    assert "amended_after_booking" not in chosen_kinds("all,-corrections")
     assert chosen_kinds("silent,filled") == {"silent", "filled"}
     with pytest.raises(ValueError, match="found 'nonsense'"):
-        chosen_kinds("usual,-nonsense")
+        chosen_kinds("all,-nonsense")

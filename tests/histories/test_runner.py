@@ -29,7 +29,7 @@ def _figures(dataset: str, frame: pl.DataFrame) -> str:
 def test_memory_and_lake_agree_on_every_table(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = run_batch("lake", 5, 3, chosen_kinds("usual"), lambda _: None).case
+    case = run_batch("lake", 5, 3, chosen_kinds("all"), lambda _: None).case
     assert case is not None
     # The scenarios' own scheme.
     case.cutoff, case.timezone = "12:00", "Europe/London"

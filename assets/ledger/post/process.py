@@ -84,6 +84,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
                 off_price=_off_price(lines, events),
                 orders=orders,
                 corrected=again,
+                ahead=_ahead(bookings, settling),
                 as_of=day.as_of,
             ),
             balances,
@@ -272,6 +273,12 @@ def _mark_settled_orders(bookings: pl.DataFrame, settled: pl.DataFrame) -> pl.Da
     return bookings.with_columns(
         pl.when(now).then(pl.lit("settled")).otherwise(pl.col("state")).alias("state")
     )
+
+
+def _ahead(bookings: pl.DataFrame, settling: pl.DataFrame) -> pl.DataFrame:
+    """Return the orders of lines that settle now though their settlement date is yet to come."""
+    early = settling.filter(pl.col("settled_effective") < pl.col("settlement_date"))
+    return bookings.join(early, on="line_id", how="semi")
 
 
 def _overdue(day: Day, lines: pl.DataFrame) -> pl.DataFrame:
