@@ -23,6 +23,7 @@ from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
 from acme.lakehouse.platform import Platform, initialise, open_platform
+from acme.operations import enquiries
 from acme.operations.breaks import LIVE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +165,13 @@ def _status(platform: Platform) -> dict[str, object]:
             )
             or None,
             "holds": frames["core.holds"].height,
+            "to_ask_custodians_about": "; ".join(
+                f"{custodian}: {instruction}"
+                for custodian, instruction, _ in enquiries.unanswered(
+                    platform.lake, last.run_date
+                ).iter_rows()
+            )
+            or None,
         }
     return shown
 

@@ -5,12 +5,14 @@ Each section is a story: its files, by the run before which they arrive, and the
 
 import hashlib
 from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 
 import polars as pl
 import pytest
 
 from acme.domain.orders import order_id
+from acme.operations import enquiries
 from tests.scenarios.driver import D1, D2, D3, D4, D5, History, Scenario, d
 
 pytestmark = pytest.mark.xdist_group("trading-history")
@@ -305,12 +307,20 @@ before(D1).order("un1", D1, "un1", "sell", asset="UN")
 before(D4).executed("un-1", sent(D1, "NORTH-UN-S-U"), D3, "1.0000", "10", "10.00")
 
 
+def asked_about(played: Scenario, day: date) -> list[tuple[str, str, date]]:
+    every = enquiries.unanswered(played.platform.lake, day)
+    return every.filter(pl.col("instruction_id").str.contains("-UN-")).rows()
+
+
 def test_an_unanswered_instruction_becomes_unknown_until_it_is_answered(played: Scenario) -> None:
     # No answer by the close of D2, the next business date: the run of D3 says so.
     assert played.moves(D2, oid("un1")) == []
     assert played.moves(D3, oid("un1")) == [("unknown", "no_answer")]
     assert ("NORTH", "UN", "timing", "open") in played.breaks(D3)
     assert not [i for i in played.instructions(D3) if "-UN-" in i]
+    assert asked_about(played, D2) == []
+    assert asked_about(played, D3) == [("NORTH", sent(D1, "NORTH-UN-S-U"), D1)]
+    assert asked_about(played, D4) == []
     assert played.moves(D4, oid("un1")) == [("executed", None)]
     assert journals(played, D4, oid("un1")) == [("allocation", D1)]
     assert ("NORTH", "UN", "timing", "corrected") in played.breaks(D4)
