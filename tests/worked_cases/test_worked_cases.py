@@ -45,11 +45,15 @@ class OnPlatform:
         self._player.close()
 
 
+def has_reference() -> bool:
+    return all(map(importlib.util.find_spec, ("tests.reference", "tests.reference.model")))
+
+
 class OnReference:
     """The independent implementation of the same rules."""
 
     def __init__(self) -> None:
-        if importlib.util.find_spec("tests.reference") is None:
+        if not has_reference():
             pytest.skip("there is no tests.reference.model")
         model = importlib.import_module("tests.reference.model")
         self._reference = model.Reference("USD", time(12), "Europe/London")
@@ -118,6 +122,22 @@ def test_files_on_the_page_are_whole(page: Path) -> None:
         feed = block.words[-1]
         if feed in FEEDS:
             assert block.columns == tuple(contracts.feed(feed).column_names), block.line
+
+
+def test_index_names_every_page() -> None:
+    index = SCHEME.with_name("README.md").read_text("utf-8")
+    for page in pages():
+        title = page.read_text("utf-8").splitlines()[0].removeprefix("# ").split(". ", 1)[1]
+        assert f"[{title}]({page.name})" in index
+
+
+def test_wrong_missing_and_surplus_figures_are_seen() -> None:
+    case = read(pages()[0])
+    day, stated = next((d, f["balances"]) for d, f in case.figures.items() if f.get("balances"))
+    first = next(iter(stated))
+    assert not _differing(f"{day}", stated, dict(stated))
+    for computed in ({**stated, first: stated[first] + 1}, {**stated, "more": Fraction(1)}, {}):
+        assert _differing(f"{day}", stated, computed)
 
 
 def test_order_ids_on_the_pages_are_hashes() -> None:
