@@ -97,7 +97,7 @@ def causes(evidence: Evidence) -> pl.DataFrame:
             ),
             _causes(evidence.corrected, "correction"),
         ]
-    ).unique(maintain_order=True)
+    )
 
 
 def carried(earlier: pl.DataFrame, relevant: pl.DataFrame) -> pl.DataFrame:
@@ -107,5 +107,5 @@ def carried(earlier: pl.DataFrame, relevant: pl.DataFrame) -> pl.DataFrame:
 
 def unexplained(overdrawn: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return the overdrawn pot accounts (`acme.domain.ledger.overdrawn_pots`) without a cause."""
-    named = known.select(pl.format("pot/{}", "pot_id").alias("account"), "book").unique()
+    named = known.select(pl.format("pot/{}", "pot_id").alias("account"), "book")
     return overdrawn.join(named, on=["book", "account"], how="anti")
