@@ -207,6 +207,9 @@ class Session:
         if function and not self.reached.keys() & wanted:
             # A class: whoever reaches one of its methods.
             wanted = {n for n in self.reached if n.startswith(f"{module}:{function}")}
+        if not wanted and "." in function:
+            # A function in another: whoever reaches the outer one.
+            return self.tests_of(module, function.rpartition(".")[0])
         names = set().union(*[self.reached.get(name, set()) for name in wanted])
         if not function:
             names |= {
