@@ -7,6 +7,7 @@ failure, and the code is swapped back. Nothing is forked: Polars' threads do not
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import signal
@@ -158,16 +159,22 @@ class Session:
 
     def measure(self, memory: Path) -> None:
         """Run every test once, or read what another process measured of the same tests."""
-        names = sorted(self.items)
+        tests = self._digest()
         if memory.exists():
             told = json.loads(memory.read_text("utf-8"))
-            if told["tests"] == names:
+            if told["tests"] == tests:
                 self._take(told)
                 return
         told = self._measured()
-        told["tests"] = names
+        told["tests"] = tests
         memory.write_text(json.dumps(told), "utf-8")
         self._take(told)
+
+    def _digest(self) -> str:
+        """Return what the names of the tests and the text of their files come to."""
+        files = sorted({str(item.path) for item in self.items.values()})
+        parts = [*sorted(self.items), *[Path(file).read_text("utf-8") for file in files]]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _take(self, told: dict[str, Any]) -> None:
         self.seconds = told["seconds"]
