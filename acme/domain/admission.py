@@ -364,7 +364,6 @@ class Admission:
             kind="sell",
             asset_id=asset_id,
             units=pot.units[asset_id],
-            reserved=0,
             state="received",
         )
         self.decisions.taken.append(sale)

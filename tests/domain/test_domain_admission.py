@@ -8,7 +8,7 @@ import pytest
 from domain_frames import CUT_OFF, P, T
 
 from acme.domain.admission import Admission, Asset, Decisions, Order, Pot
-from acme.domain.orders import order_id
+from acme.domain.orders import IllegalTransitionError, order_id
 
 USD = "USD"
 MORNING = datetime(2026, 3, 11, 8, tzinfo=CUT_OFF.tzinfo)
@@ -167,6 +167,33 @@ def test_accepted_orders_and_what_they_reserve() -> None:
         n("5.9999"),
     )
     assert (bought.side, bought.quantity_type, bought.reserved) == ("B", "A", n("150.25"))
+
+
+@pytest.mark.parametrize(
+    ("order", "state"),
+    [
+        (an("contribution", amount="0"), "settled"),
+        (an("buy", asset_id="A", amount="0"), "accepted"),
+    ],
+)
+def test_an_order_of_no_money_moves_none(order: Order, state: str) -> None:
+    one = pot("0")
+    decisions = decide(replace(order), pots=[one])
+    assert reasons(decisions) == {"o1": state}
+    assert (decisions.moves, one.cash) == ([], 0)
+
+
+def test_the_smallest_unit_there_is_can_be_sold() -> None:
+    fine = market(A={"unit_decimals": 6})
+    one = pot(units={"A": "1"})
+    decisions = decide(an("sell", asset_id="A", units="0.000001"), pots=[one], assets=fine)
+    assert reasons(decisions) == {"o1": "accepted"}
+    assert one.units["A"] == 999_999
+
+
+def test_an_order_that_has_ended_is_not_taken_again() -> None:
+    with pytest.raises(IllegalTransitionError, match="'settled' to 'accepted'"):
+        decide(an("buy", asset_id="A", amount="1", state="settled"), pots=[pot("1")])
 
 
 def test_a_change_to_the_same_profile_is_no_change() -> None:
@@ -357,6 +384,7 @@ def test_a_withdrawal_in_reach_is_paid_at_once() -> None:
     ]
     assert [t.to_state for t in decisions.transitions] == ["accepted", "settled"]
     assert one.cash == n("39.99")
+    assert decisions.taken[0].reserved == 0
 
 
 def test_a_withdrawal_out_of_reach_reserves_and_waits() -> None:
@@ -505,6 +533,8 @@ def test_a_closing_pot_sells_what_it_can() -> None:
         n("10.5"),
         T,
     )
+    # The pot knows its new sales: they are unsettled, and it cannot close before they are.
+    assert [o.asset_id for o in one.orders if o.kind == "sell"] == ["A", "B"]
     assert (one.status, one.units["A"], one.units["OFF"]) == ("closing", 0, n("3"))
     assert one.cash == n("30")
 
@@ -559,6 +589,18 @@ def test_a_closing_pot_sells_again_what_comes_free_later() -> None:
     decisions = decide(pots=[one], assets=market(OFF={"suspended": False}))
     assert [(o.asset_id, o.units) for o in decisions.taken] == [("OFF", n("3"))]
     assert decisions.taken[0].source_ref == "o5:OFF:2026-03-11"
+
+
+def test_a_sale_to_close_names_the_withdrawal_of_all_and_no_other_order() -> None:
+    earlier = [
+        standing("sell", 2, asset_id="OFF"),
+        withdrawal(3, "80"),
+        standing("withdrawal", 4, state="settled", quantity_type=None),
+    ]
+    one = pot(units={"A": "1"}, status="closing", orders=[*earlier, replace(CLOSING_ALL)])
+    decisions = decide(pots=[one])
+    assert [o.source_ref for o in decisions.taken] == ["o5:A:2026-03-11"]
+    assert decisions.taken[0].received_at == CUT_OFF
 
 
 def test_closing_pays_open_withdrawals_first_then_all() -> None:

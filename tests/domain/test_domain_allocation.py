@@ -93,6 +93,10 @@ def test_only_what_is_contested_is_hashed(monkeypatch: pytest.MonkeyPatch) -> No
     assert hashed == ["e", "f"]
 
 
+def test_one_order_gets_the_whole() -> None:
+    assert shares([("x", "a", 5, 1), ("y", "b", 7, 10**9)]) == {"a": 5, "b": 7}
+
+
 def test_groups_do_not_share() -> None:
     rows = [("x", "a", 1, 1), ("y", "b", 2, 1), ("x", "c", 1, 3), ("y", "d", 2, 1)]
     # x: 0.25 and 0.75 of 1; y: one each.
