@@ -506,7 +506,7 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     q.assert_bounds("weight × value", largest, 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
     drifted = pl.col("row").is_in(_drifted(valued, holdings).implode())
     # An asset of the profile that a pot does not hold is off by its whole weight: |0 - w·V| > d·V.
-    missing = pl.col("held_large") < pl.col("large").fill_null(0)
+    missing = pl.col("held_large") < pl.col("large")
     cash_off = (pl.col("cash") * q.RATIO_SCALE - pl.col("cash_weight") * pl.col("value")).abs()
     due = (
         drifted
@@ -524,7 +524,7 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
         # Parameters without weights are no profile: nothing is sold for want of a target.
         .when(pl.col("cash_weight").is_null())
         .then(pl.lit("unknown_profile"))
-        .when(pl.col("unpriced") | pl.col("untargetable").fill_null(value=False))
+        .when(pl.col("unpriced") | pl.col("untargetable"))
         .then(pl.lit("no_price"))
         .when(pl.col("value") <= 0)
         .then(pl.lit("no_value"))
