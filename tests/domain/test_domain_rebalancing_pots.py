@@ -1,5 +1,6 @@
 """Re-balancing of many pots: what each will hold, which are due, what they trade (`rules §5`)."""
 
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -63,7 +64,7 @@ def market(books: tuple[str, ...] = ("live",), **changes: dict) -> rebalancing.M
     return rebalancing.Market(frame(ASSET, rows), CURRENCY, T, P)
 
 
-def pots(*rows: tuple[str, str], book: str = "live") -> pl.DataFrame:
+def pots(*rows: tuple[str, str | None], book: str = "live") -> pl.DataFrame:
     """Make open pots of (pot_id, risk_profile_id)."""
     base = {"book": book, "status": "open", "reprofiled": False}
     return frame(POT, [base | {"pot_id": p, "risk_profile_id": r} for p, r in rows])
@@ -183,6 +184,15 @@ def test_what_a_pot_will_hold_in_cash() -> None:
     ]
 
 
+def test_a_booked_sale_promises_nothing_even_where_no_reserve_stands() -> None:
+    sale = SELL | BOOKED | {"asset_id": "B", "units": "2", "consideration": "10"}
+    held = balances(
+        ("P1", "B", "2"), ("P1", "B", "-2", "in_flight"), ("P1", CURRENCY, "10", "in_flight")
+    )
+    found = rebalancing.project(held, orders({"order_id": "o", "pot_id": "P1"} | sale), market())
+    assert found.cash.select("cash", "settled", "promised").rows() == [(1000, 0, 0)]
+
+
 def test_which_sells_will_bring_cash() -> None:
     found = projected()
     assert found.booked_sells.select("pot_id", "settlement_date", "pence").rows() == [
@@ -277,6 +287,7 @@ def judged(
     numbered = [{"order_id": f"o{k}"} | order for k, order in enumerate(standing)]
     on = on or market()
     found = rebalancing.find_due(given, rebalancing.project(held, orders(*numbered), on), plan, on)
+    assert found["pot_id"].to_list() == given["pot_id"].to_list()
     return dict(found.select("pot_id", "outcome").iter_rows())
 
 
@@ -329,6 +340,70 @@ def test_the_bands_of_a_profile_are_its_own() -> None:
         profiles(bands, **dict.fromkeys(bands, EVEN)),
     )
     assert found == {"PR": "not_due", "PS": "due", "PT": "due", "PU": "due"}
+
+
+WIDE = {"R": {"cash_band": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("weights", "held", "expected"),
+    [
+        # Of 1000: A is right, and B, of 0.3, is missing.
+        ({"A": "0.6", "B": "0.3", "CASH": "0.1"}, {"A": "300", CURRENCY: "400"}, "due"),
+        # B is at the band by its weight, and held; C, of 0.06, is missing.
+        (
+            {"A": "0.6", "B": "0.05", "C": "0.06", "CASH": "0.29"},
+            {"A": "300", "B": "10", CURRENCY: "350"},
+            "due",
+        ),
+        # Nothing but cash, where one asset is wanted, or one by no more than the band.
+        ({"A": "0.6", "CASH": "0.4"}, {CURRENCY: "1000"}, "due"),
+        ({"A": "0.05", "CASH": "0.95"}, {CURRENCY: "1000"}, "not_due"),
+        # A is short by 100; by 50.
+        ({"A": "0.6", "CASH": "0.4"}, {"A": "250", CURRENCY: "500"}, "due"),
+        ({"A": "0.6", "CASH": "0.4"}, {"A": "275", CURRENCY: "450"}, "not_due"),
+        # C is in no profile: 60, and 50.
+        ({"A": "0.6", "CASH": "0.4"}, {"A": "300", "C": "6", CURRENCY: "340"}, "due"),
+        ({"A": "0.6", "CASH": "0.4"}, {"A": "300", "C": "5", CURRENCY: "350"}, "not_due"),
+        # 50 000.005 of C in 1 000 000.00: half a penny above the band.
+        (
+            {"A": "0.6", "CASH": "0.4"},
+            {"A": "300000", "C": "5000.0005", CURRENCY: "350000"},
+            "due",
+        ),
+        # No weight for cash is none: all in A, as it should be.
+        ({"A": "1"}, {"A": "300"}, "not_due"),
+    ],
+)
+def test_one_asset_off_makes_a_pot_due(
+    weights: dict[str, str], held: dict[str, str], expected: str
+) -> None:
+    rows = [("P1", a, u) for a, u in held.items()]
+    found = judged(pots(("P1", "R")), balances(*rows), profiles(WIDE, R=weights))
+    assert found == {"P1": expected}
+
+
+def test_the_smallest_weight_targets_an_asset() -> None:
+    weights = {"A": "0.99999999", "C": "0.00000001", "CASH": "0"}
+    held = balances(("P1", "A", "1"))
+    found = judged(pots(("P1", "R")), held, profiles(R=weights), on=market(C={"price": None}))
+    assert found == {"P1": "no_price"}
+
+
+def test_a_pot_of_no_profile_has_a_value_all_the_same() -> None:
+    held = balances(*[(p, *h) for p in ("P1", "P2", "P3") for h in (("A", "7"), (CURRENCY, "1"))])
+    given = pots(("P1", "X"), ("P2", None), ("P3", "R"))
+    found = rebalancing.rebalance(given, held, orders(), profiles({"R": {}}), market())
+    assert found.decisions.select("outcome", "value").rows() == [
+        ("unknown_profile", 15),
+        ("unknown_profile", 15),
+        ("unknown_profile", 15),
+    ]
+
+
+def test_a_self_select_profile_needs_no_weights() -> None:
+    plan = profiles({"S": {"schedule": "none"}})
+    assert judged(pots(("P1", "S")), balances(("P1", "A", "1")), plan) == {"P1": "self_select"}
 
 
 def test_weights_without_parameters_and_parameters_without_weights_are_no_profile() -> None:
@@ -547,3 +622,78 @@ def test_products_beyond_128_bits_are_refused(
     else:
         with pytest.raises(q.QuantityOverflowError, match="stressed cost"):
             judged(pots(("P1", "R")), held, plan, *standing, on=dear)
+
+
+def test_what_is_proposed_comes_by_pot_as_given_then_by_asset() -> None:
+    given = pots(("P2", "R"), ("P1", "R"), ("P3", "R"))
+    held = balances(*[(p, a, u) for p in ("P1", "P2") for a, u in ((CURRENCY, "90"), ("C", "1"))])
+    plan, forward = profiles(R=EVEN), market()
+    for on in (forward, replace(forward, assets=forward.assets.reverse())):
+        projection = rebalancing.project(held, orders(), on)
+        due = rebalancing.find_due(given, projection, plan, on)
+        found = rebalancing.propose(due, projection, plan, on)
+        assert found.select("row", "pot_id", "asset_id").rows() == [
+            (row, pot, asset) for row, pot in ((0, "P2"), (1, "P1")) for asset in "ABC"
+        ]
+
+
+MOST = 2**127 - 1
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize(
+    ("what", "column", "most"),
+    [
+        # Value x weight (8 decimals) x 100; then more is refused at the next step.
+        ("weight × value × units", "value", MOST // 10**10),
+        # A at 1.00: V pence are V x 10^4 units x 10^6 of price x 4 x 10^8 of stress and one.
+        ("stressed cost", "value", MOST // (4 * 10**18)),
+        # V = 1000.00: 10^9 units x room in pence x 10^8.
+        ("units × room", "settled", MOST // (10**9 * 10**8)),
+    ],
+)
+def test_a_proposal_whose_products_leave_128_bits_is_refused(
+    what: str, column: str, most: int, beyond: int
+) -> None:
+    plan, on = profiles(R=IN_A), market(A={"price": "1"})
+    projection = rebalancing.project(balances(("P1", CURRENCY, "1000")), orders(), on)
+    due = rebalancing.find_due(pots(("P1", "R")), projection, plan, on)
+    due = due.with_columns(pl.lit(most + beyond, dtype=pl.Int128).alias(column))
+    if beyond:
+        with pytest.raises(q.QuantityOverflowError, match=what):
+            rebalancing.propose(due, projection, plan, on)
+    elif what.startswith("weight"):
+        with pytest.raises(q.QuantityOverflowError, match="stressed cost"):
+            rebalancing.propose(due, projection, plan, on)
+    else:
+        assert rebalancing.propose(due, projection, plan, on)["asset_id"].to_list() == ["A"]
+
+
+@pytest.mark.parametrize(("held", "fits"), [(MOST // 10**12, True), (MOST // 10**12 + 1, False)])
+def test_holdings_whose_worth_leaves_128_bits_are_refused(held: int, fits: bool) -> None:
+    plan, on = profiles(R={"CASH": "1"}), market(A={"price": "1000000"})
+    projection = rebalancing.project(balances(("P1", "A", "1")), orders(), on)
+    due = rebalancing.find_due(pots(("P1", "R")), projection, plan, on)
+    units = projection.positions.with_columns(pl.lit(held, dtype=pl.Int128).alias("units"))
+    projection = replace(projection, positions=units)
+    if fits:
+        assert rebalancing.propose(due, projection, plan, on)["delta"].to_list() == [-held]
+    else:
+        with pytest.raises(q.QuantityOverflowError, match="units × price"):
+            rebalancing.propose(due, projection, plan, on)
+
+
+@pytest.mark.parametrize(
+    ("cash", "fits"), [(MOST // (2 * 10**10), True), (MOST // (2 * 10**10) + 1, False)]
+)
+def test_a_value_whose_share_leaves_128_bits_is_refused(cash: int, fits: bool) -> None:
+    plan, on = profiles(R={"CASH": "1"}), market()
+    projection = rebalancing.project(balances(("P1", CURRENCY, "1")), orders(), on)
+    held = projection.cash.with_columns(pl.lit(cash, dtype=pl.Int128).alias("cash"))
+    projection = replace(projection, cash=held)
+    if fits:
+        found = rebalancing.find_due(pots(("P1", "R")), projection, plan, on)
+        assert found.select("outcome", "value").rows() == [("not_due", cash)]
+    else:
+        with pytest.raises(q.QuantityOverflowError, match="weight × value"):
+            rebalancing.find_due(pots(("P1", "R")), projection, plan, on)
