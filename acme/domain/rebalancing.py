@@ -305,7 +305,8 @@ def _cash(
             cash=pl.when(~pl.col("_switch")).then(-1 * pl.col("_sign") * pl.col("_worth")),
             promised=pl.when(unit_buy)
             .then(stressed)
-            .when((pl.col("side") == "B") & unreserved)
+            # Of what is not in units, all are buys.
+            .when(unreserved)
             .then(pl.col("_pence")),
         ),
         "pot",
@@ -410,7 +411,7 @@ def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFra
     facts = (
         weights.join(priced.select("book").unique(), how="cross")
         .join(priced, on=["book", "asset_id"], how="left")
-        .join(parameters, on="risk_profile_id", how="left")
+        .join(parameters, on="risk_profile_id")
         .group_by("book", "risk_profile_id")
         .agg(
             pl.col("weight").filter(of_cash).sum().alias("cash_weight"),
@@ -457,7 +458,6 @@ def _value(
     holdings = (
         positions.lazy()
         .select("asset_id", "units", "has_order", row, open_pots["plan"].gather(row))
-        .filter(pl.col("row").is_not_null())
         .join(terms.lazy(), on=["plan", "asset_id"], how="left")
         .select(
             "row",
@@ -484,7 +484,6 @@ def _value(
     sums = _at(sums, sums_row, ["holdings", "unpriced", "held_large"])
     valued = open_pots.hstack(sums).with_columns(
         (pl.col("cash") + pl.col("holdings").fill_null(0)).alias("value"),
-        pl.col("unpriced").fill_null(value=False),
         pl.col("held_large").fill_null(0),
     )
     return valued, holdings
@@ -497,7 +496,7 @@ def _drifted(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.Series:
     row = holdings["row"]
     value, band = pots["value"].gather(row), pots["band"].gather(row)
     off = (pl.col("worth") - pl.col("weight") * value).abs() > band
-    return holdings.filter(off)["row"].unique()
+    return holdings.filter(off)["row"]
 
 
 def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
@@ -617,10 +616,7 @@ def _deltas(
             how="full",
             coalesce=True,
         )
-        .with_columns(
-            pl.col("weight", "units", "available").fill_null(0),
-            pl.col(ORDER_FLAGS).fill_null(value=False),
-        )
+        .with_columns(pl.col("weight", "units", "available").fill_null(0))
         .collect()
     )
     wide = pl.concat(
@@ -685,15 +681,13 @@ def _cap(
     buys: pl.DataFrame, sells: pl.DataFrame, projection: Projection, pots: pl.DataFrame
 ) -> pl.DataFrame:
     """Cap buys so that one bad day cannot overdraw the pot (`rules §5.4`)."""
+    _assert_costs(buys)
     costed = buys.with_columns(
         q.stressed_cost_expr(pl.col("delta"), pl.col("price"), pl.col("stress")).alias("cost")
     )
-    _assert_costs(buys)
-    per_pot = costed.group_by("row").agg(
+    per_pot = costed.group_by("row", "settled", "promised").agg(
         pl.col("settlement_date").min().alias("earliest"),
         (pl.col("cost").sum() * q.RATIO_SCALE).alias("need"),
-        pl.col("settled").first(),
-        pl.col("promised").first(),
     )
 
     def numbered(frame: pl.DataFrame) -> pl.DataFrame:
@@ -724,26 +718,25 @@ def _cap(
         .select(
             "row",
             "need",
-            (
-                (pl.col("settled") + pl.col("due_in").fill_null(0) - pl.col("promised"))
-                * q.RATIO_SCALE
-                + pl.col("expected").fill_null(0)
+            # Nulls, where nothing is due or expected, add nothing.
+            pl.sum_horizontal(
+                (pl.col("settled") - pl.col("promised")) * q.RATIO_SCALE,
+                pl.col("due_in") * q.RATIO_SCALE,
+                "expected",
             ).alias("room"),
         )
     )
     joined = costed.join(with_room, on="row")
-    room = pl.max_horizontal(pl.col("room"), ZERO)
     q.assert_bounds("units × room", q.largest(joined, "delta"), q.largest(joined, "room"))
-    cut = pl.col("need") > pl.col("room")
+    # What is needed is spent, and no more than there is; where all is, every buy stays whole.
+    spent = pl.min_horizontal(pl.max_horizontal("room", ZERO), "need")
     capped = joined.with_columns(
-        pl.when(cut)
-        .then(pl.col("delta") * room // (pl.col("need") * pl.col("quantum")) * pl.col("quantum"))
-        .otherwise(pl.col("delta"))
-        .alias("trade")
+        (pl.col("delta") * spent // (pl.col("need") * pl.col("quantum")) * pl.col("quantum")).alias(
+            "trade"
+        )
     )
-    too_small = cut & (
-        q.consideration_expr(pl.col("trade"), pl.col("price")) < pl.col("min_trade")
-    ) | (pl.col("trade") == 0)
+    worth = q.consideration_expr(pl.col("trade"), pl.col("price"))
+    too_small = (worth < pl.col("min_trade")) | (pl.col("trade") == 0)
     return capped.with_columns(
         pl.when(too_small).then(ZERO).otherwise(pl.col("trade")).alias("trade"),
         pl.when(too_small).then(pl.lit("no_room")).otherwise(pl.lit("trade")).alias("outcome"),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -481,7 +482,8 @@ def traded(
     numbered = [{"order_id": f"o{k}"} | order for k, order in enumerate(standing)]
     result = rebalancing.rebalance(given, held, orders(*numbered), plan, on or market())
     rows = result.trades.select("pot_id", "asset_id", "side", "units").rows()
-    return {(p, a): f"{'-' if s == 'S' else ''}{u.normalize():f}" for p, a, s, u in rows}
+    sign = {"B": "", "S": "-"}
+    return {(p, a): f"{sign[s]}{u.normalize():f}" for p, a, s, u in rows}
 
 
 IN_A = {"A": "1", "CASH": "0"}
@@ -547,6 +549,37 @@ def test_a_buy_cut_to_nothing_is_none() -> None:
     assert found.decisions["trade_units"].to_list() == [None, 0]
 
 
+def test_cash_of_zero_is_not_below_zero() -> None:
+    """A sale below the minimum is dropped, and at c = -0.01 made."""
+    held = [("P1", "A", "100"), ("P2", "A", "100"), ("P2", CURRENCY, "-0.01")]
+    found = rebalancing.rebalance(
+        pots(("P1", "R"), ("P2", "R")),
+        balances(*held),
+        orders(),
+        profiles({"R": {"min_trade": "500"}}, R={"A": "0.5", "CASH": "0.5"}),
+        market(),
+    )
+    # 100 of V = 200; 99.99 of 199.99, which is 49.9975 A.
+    assert found.decisions.select("pot_id", "asset_id", "outcome", "delta_units").rows() == [
+        ("P1", "", "due", None),
+        ("P1", "A", "below_min_trade", -50),
+        ("P2", "", "due", None),
+        ("P2", "A", "trade", Decimal("-50.0025")),
+    ]
+
+
+def test_the_smallest_change_there_is_buys() -> None:
+    # A millionth of A at 10 000.00 for a penny: it needs 0.02.
+    fine = market(A={"price": "10000", "unit_decimals": 6})
+    found = rebalancing.rebalance(
+        pots(("P1", "R")), balances(("P1", CURRENCY, "0.01")), orders(), profiles(R=IN_A), fine
+    )
+    assert found.decisions.select("outcome", "delta_units").rows() == [
+        ("due", None),
+        ("no_room", Decimal("0.000001")),
+    ]
+
+
 def test_an_order_of_the_same_side_opposes_nothing() -> None:
     # All of A goes: the third party's sale of 10 of it is on the same side.
     sale = {"pot_id": "P1"} | ORDERS[0]
@@ -593,13 +626,29 @@ def test_only_pots_without_value_that_are_asked_for_cash_sell_all() -> None:
     )
     # V = 100 less 1, and nothing for B: 49.5 A. C without a price stops the pot that asked.
     assert found == {("rich", "A"): "-0.5", ("rich", "B"): "-0.0001"}
-    found = traded(
+    sale = SELL | {"pot_id": "asked", "asset_id": "B", "units": "3", "reserved": "3"}
+    found = rebalancing.rebalance(
         pots(("asked", "R"), ("broke", "R")),
-        balances(("broke", "A", "7"), ("broke", CURRENCY, "-90"), ("asked", "A", "7")),
+        balances(
+            ("broke", "A", "7"),
+            ("broke", CURRENCY, "-90"),
+            ("asked", "A", "7"),
+            ("asked", "B", "3", "reserved"),
+            ("asked", "C", "0.000001"),
+        ),
+        orders(
+            {"order_id": "o1", "pot_id": "asked", "amount": "900"} | asked,
+            {"order_id": "o2"} | sale,
+        ),
         profiles(R=IN_A),
-        asked | {"pot_id": "asked", "amount": "900"},
+        market(),
     )
-    assert found == {("asked", "A"): "-7"}
+    assert found.decisions.select("pot_id", "asset_id", "outcome", "trade_units").rows() == [
+        ("asked", "", "no_value", None),
+        ("asked", "A", "trade", -7),
+        ("asked", "C", "trade", Decimal("-0.000001")),
+        ("broke", "", "no_value", None),
+    ]
 
 
 @pytest.mark.parametrize(
