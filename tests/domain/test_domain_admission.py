@@ -480,8 +480,8 @@ def test_a_pot_with_nothing_left_pays_what_it_reserved() -> None:
     ],
 )
 def test_a_pot_with_anything_left_is_not_short_paid(more: dict) -> None:
-    orders = [withdrawal(1, "80"), *more.pop("orders", [])]
-    decisions = decide(pots=[pot("30", orders=[replace(o) for o in orders], **more)])
+    orders = [withdrawal(1, "80"), *[replace(o) for o in more.get("orders", [])]]
+    decisions = decide(pots=[pot("30", **(more | {"orders": orders}))])
     assert reasons(decisions) == {}
 
 
@@ -570,13 +570,13 @@ def test_what_a_closing_pot_takes(order: Order, expected: str) -> None:
     [
         {"holds_units": True},
         {"units": {"OFF": "1"}},
-        {"orders": standing("sell", 8, asset_id="A", units="1", state="part_executed")},
-        {"orders": standing("buy", 8, source="rebalancing", asset_id="A", units="1")},
+        {"order": standing("sell", 8, asset_id="A", units="1", state="part_executed")},
+        {"order": standing("buy", 8, source="rebalancing", asset_id="A", units="1")},
     ],
 )
 def test_a_closing_pot_stays_open_while_anything_is_left(more: dict) -> None:
-    order = more.pop("orders", None)
-    one = closing("50", *([order] if order else []), **more)
+    orders = [order for name, order in more.items() if name == "order"]
+    one = closing("50", *orders, **{n: v for n, v in more.items() if n != "order"})
     decisions = decide(pots=[one])
     assert one.status == "closing"
     assert "o5" not in reasons(decisions)
