@@ -174,6 +174,7 @@ def test_accepted_orders_and_what_they_reserve() -> None:
     [
         (an("contribution", amount="0"), "settled"),
         (an("buy", asset_id="A", amount="0"), "accepted"),
+        (an("withdrawal", amount="0"), "settled"),
     ],
 )
 def test_an_order_of_no_money_moves_none(order: Order, state: str) -> None:
@@ -286,6 +287,7 @@ COMMITMENTS = [
         "69.45",
     ),
     (standing("buy", 9, source="switch", asset_id="A", amount="40"), "60"),
+    (standing("buy", 9, source="switch", asset_id="A", amount="0"), "100"),
     # Reserved is not counted twice; what was sold is not there yet.
     (standing("buy", 9, asset_id="A", amount="40", reserved="40"), "100"),
     (
@@ -328,6 +330,16 @@ def test_available_cash(order: Order, expected: str) -> None:
     assert reasons(decide(an("buy", asset_id="A", amount=expected), pots=again[1:])) == {
         "o1": "accepted"
     }
+
+
+def test_a_unit_buy_commits_a_penny_at_least() -> None:
+    """Nothing at 10 000.00, or a million at no price at all: money(0) + 0.01."""
+    nothing = standing("buy", 9, source="rebalancing", asset_id="A", units="0")
+    dear = market(A={"last_price": n("10000")})
+    assert pot("100", orders=[nothing]).available_cash(dear) == n("99.99")
+    many = standing("buy", 9, source="rebalancing", asset_id="A", units="1000000")
+    never = market(A={"last_price": None})
+    assert pot("100", orders=[many]).available_cash(never) == n("99.99")
 
 
 def test_a_waiting_switch_buy_is_committed() -> None:
@@ -384,7 +396,8 @@ def test_a_withdrawal_in_reach_is_paid_at_once() -> None:
     ]
     assert [t.to_state for t in decisions.transitions] == ["accepted", "settled"]
     assert one.cash == n("39.99")
-    assert decisions.taken[0].reserved == 0
+    paid = decisions.taken[0]
+    assert (paid.reserved, paid.allocated_units, paid.consideration) == (0, 0, 0)
 
 
 def test_a_withdrawal_out_of_reach_reserves_and_waits() -> None:
@@ -515,6 +528,9 @@ def test_an_empty_pot_closes_without_a_payment() -> None:
     decisions = decide(all_of_it(), pots=[one])
     assert decisions.moves == []
     assert (one.status, reasons(decisions)) == ("closed", {"o1": "settled"})
+    bare = Pot("live", "P1", "R1", date(2026, 1, 1), "open")
+    assert decide(all_of_it(), pots=[bare]).moves == []
+    assert bare.status == "closed"
 
 
 def test_a_closing_pot_sells_what_it_can() -> None:
@@ -583,6 +599,15 @@ def test_a_closing_pot_stays_open_while_anything_is_left(more: dict) -> None:
     assert one.cash == n("50")
 
 
+@pytest.mark.parametrize(("units", "sold"), [("0", []), ("0.000001", [1])])
+def test_a_closing_pot_sells_the_last_unit_and_not_what_it_has_not(
+    units: str, sold: list[int]
+) -> None:
+    one = closing(units={"A": units}, holds_units=bool(sold))
+    assert [o.units for o in decide(pots=[one]).taken] == sold
+    assert one.status == ("closing" if sold else "closed")
+
+
 def test_a_closing_pot_sells_again_what_comes_free_later() -> None:
     """Units that were suspended, unpriced or returned are sold in the run they become available."""
     one = closing(units={"OFF": "3"})
@@ -618,7 +643,10 @@ def test_closing_pays_open_withdrawals_first_then_all() -> None:
 
 def test_what_a_withdrawal_taken_before_the_close_reserved_is_paid_at_the_close() -> None:
     one = closing("20")
-    decisions = decide(an("withdrawal", 1, amount="50"), pots=[one])
+    decisions = decide(
+        an("withdrawal", 1, amount="50"), an("withdrawal", 2, amount="9"), pots=[one]
+    )
+    assert reasons(decisions) == {"o1": "short_paid", "o2": "insufficient_cash", "o5": "settled"}
     assert [m for m in moves(decisions) if m[0] == "payment"] == [
         ("payment", "o1", USD, Decimal(20))
     ]
@@ -690,6 +718,12 @@ def test_a_switch_buy_is_rejected_as_any_buy(asset_id: str, reason: str) -> None
     decisions = decide(pots=[one])
     assert reasons(decisions) == {"o2": reason}
     assert (decisions.moves, one.cash) == ([], n("40"))
+
+
+def test_a_switch_buy_of_nothing_reserves_nothing() -> None:
+    one = pot("40", orders=[replace(switched(None)[0], amount=0)])
+    decisions = decide(pots=[one])
+    assert (reasons(decisions), decisions.moves) == ({"o2": "accepted"}, [])
 
 
 def test_a_rejected_switch_buy_commits_no_cash() -> None:

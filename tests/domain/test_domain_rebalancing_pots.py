@@ -569,14 +569,23 @@ def test_cash_of_zero_is_not_below_zero() -> None:
 
 
 def test_the_smallest_change_there_is_buys() -> None:
-    # A millionth of A at 10 000.00 for a penny: it needs 0.02.
+    # A millionth of A at 10 000.00 for a penny: it needs money(0.011) + 0.01 = 0.02.
     fine = market(A={"price": "10000", "unit_decimals": 6})
+    plan = profiles(R=IN_A, S={"A": "0.5", "CASH": "0.5"})
     found = rebalancing.rebalance(
-        pots(("P1", "R")), balances(("P1", CURRENCY, "0.01")), orders(), profiles(R=IN_A), fine
+        pots(("P1", "R"), ("P2", "S")),
+        balances(("P1", CURRENCY, "0.01"), ("P2", CURRENCY, "0.02")),
+        orders(),
+        plan,
+        fine,
     )
-    assert found.decisions.select("outcome", "delta_units").rows() == [
-        ("due", None),
-        ("no_room", Decimal("0.000001")),
+    changes = found.decisions.filter(pl.col("asset_id") != "")
+    assert changes.select("pot_id", "outcome", "delta_units").rows() == [
+        ("P1", "no_room", Decimal("0.000001")),
+        ("P2", "trade", Decimal("0.000001")),
+    ]
+    assert found.trades.select("pot_id", "side", "units").rows() == [
+        ("P2", "B", Decimal("0.000001"))
     ]
 
 
@@ -649,6 +658,24 @@ def test_only_pots_without_value_that_are_asked_for_cash_sell_all() -> None:
         ("asked", "C", "trade", Decimal("-0.000001")),
         ("broke", "", "no_value", None),
     ]
+
+
+def test_what_has_no_price_is_not_sold_for_a_withdrawal() -> None:
+    # Of C nothing is left once the 5 in flight have gone, so that it does not stop the pot.
+    found = traded(
+        pots(("P1", "R")),
+        balances(("P1", "A", "7"), ("P1", "C", "5"), ("P1", "C", "-5", "in_flight")),
+        profiles(R=IN_A),
+        {
+            "pot_id": "P1",
+            "kind": "withdrawal",
+            "asset_id": None,
+            "state": "accepted",
+            "amount": "900",
+        },
+        on=market(C=UNPRICED),
+    )
+    assert found == {("P1", "A"): "-7"}
 
 
 @pytest.mark.parametrize(
