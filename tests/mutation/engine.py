@@ -147,6 +147,7 @@ class Session:
         self.items: dict[str, pytest.Item] = {}
         self.reached: dict[str, set[str]] = {}
         self.seconds: dict[str, float] = {}
+        self.trusted: set[str] = set()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run our work instead of the tests."""
@@ -252,10 +253,20 @@ class Session:
         try:
             for name in tests:
                 if _fails(self.items[name]):
-                    return Verdict(KILLED, name)
+                    break
+            else:
+                return Verdict(SURVIVED)
         finally:
             swap.__exit__(None, None, None)
-        return Verdict(SURVIVED)
+        self._trust(name)
+        return Verdict(KILLED, name)
+
+    def _trust(self, name: str) -> None:
+        """Run a test that killed for the first time without the mutant; it must pass again."""
+        if name not in self.trusted and _fails(self.items[name]):
+            sys.stderr.write(f"{name} passes once, and fails when it is run again\n")
+            raise SystemExit(1)
+        self.trusted.add(name)
 
 
 def _out_of_time(number: int, frame: object) -> None:
