@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
 
+from acme.lakehouse.files import write_atomic
 from acme.lakehouse.migrate import sqlalchemy_url
 from acme.lakehouse.platform import Platform
 from orchestration import calendar_file, definitions
@@ -29,8 +29,9 @@ def dagster_environment(platform: Platform) -> dict[str, str]:
     home = platform.home.dagster
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists() or settings.read_bytes() != (ROOT / "dagster.yaml").read_bytes():
-        shutil.copyfile(ROOT / "dagster.yaml", settings)
+    wanted = (ROOT / "dagster.yaml").read_bytes()
+    if not settings.exists() or settings.read_bytes() != wanted:
+        write_atomic(settings, wanted)
     return {
         "DAGSTER_HOME": str(home),
         DAGSTER_URL: sqlalchemy_url(platform.url, "psycopg2").replace("+psycopg2", ""),
@@ -90,7 +91,8 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            # What Dagster put around it says only which step it was; the rest is ours to tell.
+            while error and error.cause and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             message = _without_class(error.message) if error is not None else ""
             if "AssetCheckFailed" not in message and "asset check" not in message.lower():
