@@ -145,10 +145,18 @@ class Sender:
 class Scenario(Sender):
     """One installation with its own database; `land` files, `run` dates, ask for figures."""
 
-    def __init__(self, root: Path, url: str, *, catalog: bool = False, made: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        url: str,
+        *,
+        catalog: bool = False,
+        made: bool = False,
+        engine: bool = True,
+    ) -> None:
         """Initialise; `url` is a migrated database. With `catalog` the whole lake is there.
 
-        One that is `made` is opened only.
+        One that is `made` is opened only. The second engine needs the catalog, and `engine`.
         """
         os.environ |= {
             "ACME_HOME": str(root),
@@ -165,7 +173,7 @@ class Scenario(Sender):
                 if made
                 else initialise(Home(root), "USD", time(12), "Europe/London")
             )
-        self._catalog = catalog
+        self._engine = catalog and engine
         self.home = self.platform.home
         self._files = 0
 
@@ -240,7 +248,7 @@ class Scenario(Sender):
         with self.admitted(day) as run:
             for archetype, spec in in_order():
                 EXECUTORS[archetype](run, spec)
-                judge(run, spec, second_engine=self._catalog)
+                judge(run, spec, second_engine=self._engine)
 
     def job(self, day: date, name: str = "business_day") -> None:
         """Run a date through its Dagster job, on an instance of its own."""
