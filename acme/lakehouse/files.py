@@ -27,6 +27,8 @@ def naming(path: Path) -> Iterator[None]:
     """Let an error of the disk name `path`, where the system says only what went wrong."""
     try:
         yield
+    except DiskFullError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(error.errno, error.strerror, str(path)) from None

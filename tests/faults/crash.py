@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ FENCED = [
     and p
     not in {"run.admit:before", "publish.commit:after", "dispatch.mark:after", "run.end:before"}
 ]
+ADVICE = "make room on that disk and run the same command again"
 # Where a run is about to ask the disk for room, or has just been given it.
 WRITING = [p for p in POINTS if p.startswith(("file.", "landing.copy", "landing.store", "lake.f"))]
 
@@ -110,10 +112,7 @@ def full_run(installation: Installation, expected: Told, point: str, occurrence:
     if status == 0:
         found.append("went on although the disk was full")
     text = told.get("error", "")
-    if point not in {"lake.files:before", "lake.files:after"} and not (
-        "make room on that disk and run the same command again" in text
-        and str(installation.home) in text
-    ):
+    if not (ADVICE in text and str(installation.home) in text):
         found.append(f"expected a message with the path and what to do, got {text!r}")
     found += [f"{name} is there in part" for name in installation.damaged()]
     return found + half_published(installation) + run_again(installation, expected)
@@ -199,16 +198,24 @@ def play(
     root: Path, server: Server, seed: int, points: list[str], run: Case
 ) -> Iterator[tuple[int, str, int, list[str]]]:
     """Yield seed, point, occurrence, differences of each case of a seed."""
-    installation = Installation(root, server, seed)
-    try:
-        installation.prepare()
-        expected, reached = clean_run(installation, root / f"seed-{seed}.log")
+    with prepared(root, server, seed) as (installation, expected, reached):
         for point, occurrence in cases(seed, points, reached):
             if not reached[point]:
                 yield seed, point, 0, ["the date does not reach it"]
                 continue
             installation.engine = point.startswith("engine.") or seed % ENGINE_EVERY == 1
             yield seed, point, occurrence, run(installation, expected, point, occurrence)
+
+
+@contextmanager
+def prepared(
+    root: Path, server: Server, seed: int
+) -> Iterator[tuple[Installation, Told, Counter[str]]]:
+    """Yield an installation, what its date must come to, and how often it reaches each point."""
+    installation = Installation(root, server, seed)
+    try:
+        installation.prepare()
+        yield installation, *clean_run(installation, root / f"seed-{seed}.log")
     finally:
         installation.drop()
 
