@@ -8,7 +8,9 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
+from acme.lakehouse.connections import one_line
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.migrate import sqlalchemy_url
 from acme.lakehouse.platform import Platform
@@ -65,13 +67,20 @@ def run_job(
     keys = found.partitions_def
     if keys is not None and not keys.has_partition_key(run_date.isoformat()):
         raise DayFailedError(f"{run_date} is not a business date of the scheme")
-    result = found.execute_in_process(
-        partition_key=run_date.isoformat(),
-        instance=instance_used,
-        raise_on_error=False,
-        # Everything is in the event log; the terminal is for the command that asked.
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
+    try:
+        result = found.execute_in_process(
+            partition_key=run_date.isoformat(),
+            instance=instance_used,
+            raise_on_error=False,
+            # Everything is in the event log; the terminal is for the command that asked.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    except DBAPIError as error:
+        # Of the event log, which Dagster keeps in Postgres: without it no run goes on.
+        raise DayFailedError(
+            f"{run_date}: the event log lost Postgres: {one_line(error.orig or error)};"
+            " run the date again, it finds what was done"
+        ) from error
     if not result.success:
         raise DayFailedError(f"{run_date}: {'; '.join(_failures(result)) or 'the run failed'}")
 

@@ -68,7 +68,7 @@ class Connections:
             connection.close()
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error's text without its line breaks."""
     return " ".join(str(error).split())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,7 @@ def can_mount() -> str:
 def day(installation: Installation) -> subprocess.CompletedProcess[str]:
     """Run the date by `acme day`."""
     return subprocess.run(
-        [sys.executable, "-m", "acme.cli.main", "day", str(installation.day)],
+        _day(installation),
         cwd=ROOT,
         env=os.environ | installation.environment(),
         capture_output=True,
@@ -115,6 +116,38 @@ def day(installation: Installation) -> subprocess.CompletedProcess[str]:
         timeout=600,
         check=False,
     )
+
+
+def restarted_command(point: str) -> tuple[int, str, list[str]]:
+    """Start Postgres again while `acme day` waits at a point.
+
+    Its exit code, what it said, and what differs once the date ran again.
+    """
+    installation, expected, _ = _open()
+    installation.restore()
+    stopping = {"ACME_FAILPOINT": point, "ACME_FAILPOINT_SIGNAL": "SIGSTOP"}
+    with tempfile.TemporaryFile("w+") as said:
+        command = subprocess.Popen(
+            _day(installation),
+            cwd=ROOT,
+            env=os.environ | installation.environment() | stopping,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        _, status = os.waitpid(command.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            raise AssertionError(f"{point}: the command did not stop there: status {status}")
+        try:
+            installation.server.restart()
+        finally:
+            command.send_signal(signal.SIGCONT)
+        code = command.wait(timeout=600)
+        said.seek(0)
+        return code, said.read(), run_again(installation, expected)
+
+
+def _day(installation: Installation) -> list[str]:
+    return [sys.executable, "-m", "acme.cli.main", "day", str(installation.day)]
 
 
 def full_folder(name: str, pages: int) -> tuple[int, str, list[str]]:
