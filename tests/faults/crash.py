@@ -65,6 +65,10 @@ def differences(expected: Told, got: Told) -> list[str]:
         if isinstance(value, dict) and isinstance(other, dict):
             keys = sorted(value.keys() | other.keys())
             found += [f"{part} {key}" for key in keys if value.get(key) != other.get(key)]
+        elif isinstance(value, list) and isinstance(other, list) and value != other:
+            before, after = (Counter(map(str, rows)) for rows in (value, other))
+            lost, extra = [*(before - after).elements()], [*(after - before).elements()]
+            found.append(f"{part}: lost {lost}, extra {extra}")
         elif value != other:
             found.append(f"{part}: expected {value}, got {other}")
     if got.get("catalog") != got.get("manifest"):

@@ -44,7 +44,7 @@ def test_what_differs_is_named() -> None:
     got = {"tables": {"a": "1", "b": "3"}, "catalog": ["1", "1"], "manifest": ["1"], "state": "x"}
     assert differences(expected, got) == [
         "tables b",
-        "catalog: expected ['1'], got ['1', '1']",
+        "catalog: lost [], extra ['1']",
         "catalog and manifest name different files",
     ]
 

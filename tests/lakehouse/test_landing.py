@@ -1051,6 +1051,24 @@ class Crash(Exception):  # noqa: N818  it is no error of the code
     """Stands for a process that dies."""
 
 
+def test_a_file_its_sha256_denied_stays_denied_when_a_sweep_is_cut_short(
+    home: Home, known: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(home, "orders", "o.csv", GOOD, "0" * 64)
+
+    def cut(name: str) -> None:
+        if name in ("landing.retire:after", "landing.unvouch:after"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("acme.lakehouse.landing.reach", cut)
+        with pytest.raises(KeyboardInterrupt):
+            sweep_inbox(home, known)
+    assert not path.exists()
+    assert sweep_inbox(home, known) == []
+    assert not list(path.parent.iterdir())
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_sweep_cut_short_is_swept_again(
     home: Home, known: FakeControl, monkeypatch: pytest.MonkeyPatch, moment: str
