@@ -128,6 +128,7 @@ class Custody:
             lighter = "S" if heavier == "B" else "B"
             self._book_side(line, lighter, line.crossed, figures.crossed_money)
         line.booked = figures
+        self._note_confirmed_price(line)
 
     def _book_side(self, line: Line, side: str, units: Fraction, consideration: Fraction) -> None:
         """Units by ordered units, then consideration by allocated units; an amount line's units
@@ -302,6 +303,14 @@ class Custody:
         if any(row["event"] == "failed" for row in self.events.standing(line)):
             self._blame(line, "settlement_failed")
 
+    def _note_confirmed_price(self, line: Line) -> None:
+        closing = self.world.landing.price(line.asset, line.batch_date)
+        for row in self.events.standing(line):
+            if row["event"] == "executed" and (
+                row["price"] != closing or row["consideration"] != money(row["units"] * closing)
+            ):
+                self._blame(line, "confirmed_price")
+
     def _note_price(self, line: Line, order: Order) -> None:
         world = self.world
         causes = world.pots[order.pot_id].causes
@@ -309,13 +318,6 @@ class Custody:
             causes.add("sale_not_executed")
         if world.close > line.batch_date:
             causes.add("booked_late")
-        closing = world.landing.price(line.asset, line.batch_date)
-        rows = [row for row in self.events.standing(line) if row["event"] == "executed"]
-        if any(
-            row["price"] != closing or row["consideration"] != money(row["units"] * row["price"])
-            for row in rows
-        ):
-            causes.add("confirmed_price")
         if order.price_seen is not None and order.quantity_type == "U":
             worth = order.got_units * order.price_seen
             if order.side == "B":

@@ -1,5 +1,6 @@
 """Decide (rules §4): withdrawals, switch buys, the orders of T, closing pots."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -242,7 +243,9 @@ def _withdraw(world: "World", pot: Pot, order: Order) -> None:
 # -- closing pots -----------------------------------------------------------------------------
 
 
-def sell_everything(world: "World", pot: Pot, source: str, reference: str) -> list[Order]:
+def sell_everything(
+    world: "World", pot: Pot, source: str, reference: Callable[[str], str]
+) -> list[Order]:
     """Every available unit whose asset is not suspended and has a price is sold (§4, §5)."""
     sales = []
     assets = sorted(a for state, a in world.holdings(pot) if state == "settled")
@@ -253,9 +256,7 @@ def sell_everything(world: "World", pot: Pot, source: str, reference: str) -> li
         suspended = (pot.book, asset) in world.today.suspended
         if suspended or world.price(asset) is None or not units:
             continue
-        sales.append(
-            own_order(world, pot, source, reference.format(asset=asset), "sell", asset, units)
-        )
+        sales.append(own_order(world, pot, source, reference(asset), "sell", asset, units))
     return sales
 
 
@@ -283,8 +284,8 @@ def own_order(
 
 def _wind_down(world: "World", pot: Pot) -> None:
     """Sell what can be sold; with nothing held, in flight or open, pay out and close (§4)."""
-    reference = f"{pot.whole.order_id}:{{asset}}:{world.run_date}"
-    sell_everything(world, pot, "withdrawal", reference)
+    whole = pot.whole.order_id
+    sell_everything(world, pot, "withdrawal", lambda asset: f"{whole}:{asset}:{world.run_date}")
     in_flight = any(state == "in_flight" for state, _ in world.holdings(pot))
     if in_flight or not _is_idle(world, pot):
         return

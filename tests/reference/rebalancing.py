@@ -45,7 +45,9 @@ def _rebalance_pot(world: "World", pot: Pot) -> None:
     value = sum((money(units[asset] * prices[asset]) for asset in prices), ZERO) + cash
     if value <= 0:
         if pot.withdrawals:
-            sales = sell_everything(world, pot, "rebalancing", _reference(world, pot))
+            sales = sell_everything(
+                world, pot, "rebalancing", lambda asset: _reference(world, pot, asset)
+            )
             _report(world, pot, sales)
         return
     targets = {asset: weights.get(asset, ZERO) for asset in sorted(prices)}
@@ -59,7 +61,7 @@ def _rebalance_pot(world: "World", pot: Pot) -> None:
             world,
             pot,
             "rebalancing",
-            _reference(world, pot).format(asset=asset),
+            _reference(world, pot, asset),
             "buy",
             asset,
             bought,
@@ -69,11 +71,9 @@ def _rebalance_pot(world: "World", pot: Pot) -> None:
     _report(world, pot, sales + orders)
 
 
-def _reference(world: "World", pot: Pot) -> str:
+def _reference(world: "World", pot: Pot, asset: str) -> str:
     """`{book}:{pot}:{asset}:{T}` (rules §5.5)."""
-    return f"{pot.book}:{pot.pot_id}:".replace("{", "{{").replace("}", "}}") + (
-        f"{{asset}}:{world.run_date}"
-    )
+    return f"{pot.book}:{pot.pot_id}:{asset}:{world.run_date}"
 
 
 def _report(world: "World", pot: Pot, orders: list[Order]) -> None:
@@ -190,7 +190,7 @@ def _sell(world: "World", pot: Pot, changes: dict[str, Fraction]) -> list[Order]
         available = max(world.settled(pot, asset), ZERO)
         units = trunc(min(-change, available), world.version(asset).decimals)
         if change < 0 and units:
-            reference = _reference(world, pot).format(asset=asset)
+            reference = _reference(world, pot, asset)
             sales.append(own_order(world, pot, "rebalancing", reference, "sell", asset, units))
     return sales
 
