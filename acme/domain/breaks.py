@@ -8,6 +8,7 @@ from datetime import date
 import polars as pl
 
 from acme.domain.calendars import Calendar
+from acme.domain.matching import NOT_AS_BOOKED
 
 SUSPENDING = ("quantity", "missing_at_custodian", "missing_in_ledger", "unknown")
 LIVE_STATES = ("open", "explained")
@@ -111,23 +112,33 @@ def disproved(
     """Return break_id of the earlier breaks that today's evidence is able to disprove.
 
     A statement's break needs a whole statement of the same custodian and basis (any basis for
-    `stale_statement`); a price, consideration or quantity break of an instruction needs its
-    confirmation amended, or its line still open and judged again; others of an instruction are
-    always judged. whole_statements:
-    book, custodian_id, basis. confirmations: all known events. lines: open lines.
+    `stale_statement`). A price or consideration break needs its confirmation amended or stated
+    anew, or its line judged again before it has settled; a quantity break needs its line judged
+    again, settled or not. What a correction left in suspense nothing disproves; others of an
+    instruction are always judged. whole_statements: book, custodian_id, basis. confirmations: all
+    known events of `lines`: open lines, and those that ended or were looked at in this run, with
+    `state` and `closing_price`.
     """
     accounts = set(whole_statements.select("book", "custodian_id", "basis").iter_rows())
     custodians = {(book, custodian) for book, custodian, _ in accounts}
-    revisited = set(confirmations["amends"].drop_nulls()) | set(
-        lines["instruction_id"].drop_nulls()
-    )
+    judged_lines = set(lines["instruction_id"].drop_nulls())
+    unsettled = lines.filter((pl.col("state") != "settled") & pl.col("closing_price").is_not_null())
+    of_unsettled = confirmations.join(unsettled, on="instruction_id", how="semi")
+    revisited = {
+        *confirmations["amends"].drop_nulls(),
+        *of_unsettled["confirmation_id"],
+        *unsettled["instruction_id"].drop_nulls(),
+    }
 
     def judged(row: dict[str, str]) -> bool:
         if row["class"] == "stale_statement":
             return (row["book"], row["custodian_id"]) in custodians
         if row["basis"] is not None:
             return (row["book"], row["custodian_id"], row["basis"]) in accounts
-        if row["class"] in {"price", "consideration", "quantity"}:
+        waits = row["reference"].endswith(NOT_AS_BOOKED)
+        if row["class"] == "quantity" or waits:
+            return row["reference"].removesuffix(NOT_AS_BOOKED) in judged_lines
+        if row["class"] in {"price", "consideration"}:
             return row["reference"] in revisited
         return True
 

@@ -107,8 +107,7 @@ def reopened(ended: pl.DataFrame, needed: pl.DataFrame, open_lines: pl.DataFrame
     by_instruction = needed.select("instruction_id").drop_nulls()
     by_price = needed.select("dealing_date", "asset_id").drop_nulls()
     named = latest.join(by_instruction, on="instruction_id", how="semi")
-    crossed = latest.filter(pl.col("crossed") > 0)
-    priced = crossed.join(by_price, on=["dealing_date", "asset_id"], how="semi")
+    priced = latest.join(by_price, on=["dealing_date", "asset_id"], how="semi")
     return (
         pl.concat([named, priced])
         .unique("line_id")

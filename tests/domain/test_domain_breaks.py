@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import polars as pl
 import pytest
-from domain_frames import P, T, frame
+from domain_frames import UNITS, P, T, frame
 
 from acme.domain import breaks
 from acme.domain.calendars import Calendar
@@ -159,14 +159,16 @@ def whole(*accounts: tuple[str, str, str]) -> pl.DataFrame:
 
 
 def amending(*ids: str) -> pl.DataFrame:
-    """Known events: one that amends each of these confirmations, and one that amends none."""
-    schema = {"confirmation_id": pl.String, "amends": pl.String}
+    """Known events: one that amends each of these confirmations, and c1 of I1 that amends none."""
+    schema = dict.fromkeys(("confirmation_id", "instruction_id", "amends"), pl.String)
     rows = [{"confirmation_id": f"new-{i}", "amends": i} for i in ids]
-    return frame(schema, [*rows, {"confirmation_id": "c1"}])
+    return frame(schema, [*rows, {"confirmation_id": "c1", "instruction_id": "I1"}])
 
 
-def open_lines(*ids: str) -> pl.DataFrame:
-    return frame({"instruction_id": pl.String}, [{"instruction_id": i} for i in (*ids, None)])
+def open_lines(*ids: str, state: str = "booked", closing: str | None = "2") -> pl.DataFrame:
+    schema = {"instruction_id": pl.String, "state": pl.String, "closing_price": UNITS}
+    line = {"state": state, "closing_price": closing}
+    return frame(schema, [line | {"instruction_id": i} for i in (*ids, None)])
 
 
 SETTLED = ("live", "CUST", "settled")
@@ -201,14 +203,22 @@ def test_a_statement_s_break_needs_a_whole_statement_of_its_basis(
 @pytest.mark.parametrize("kind", ["price", "consideration"])
 @pytest.mark.parametrize(
     ("amended", "lines", "disproved"),
-    [([], [], False), (["c1"], [], True), (["other"], ["I1"], False)],
+    [
+        ([], open_lines(), False),
+        (["c1"], open_lines(), True),
+        (["other"], open_lines("I1"), True),  # another closing price, while the line is open
+        ([], open_lines("I2"), False),
+        ([], open_lines("I1", closing=None), False),  # on hold
+        ([], open_lines("I1", state="settled"), False),
+        (["c1"], open_lines("I1", state="settled"), True),
+    ],
 )
-def test_a_price_break_stands_until_its_confirmation_is_amended(
-    kind: str, amended: list[str], lines: list[str], disproved: bool
+def test_a_price_break_stands_until_its_confirmation_is_amended_or_its_open_line_judged(
+    kind: str, amended: list[str], lines: pl.DataFrame, disproved: bool
 ) -> None:
     """Neither a statement nor the settlement of its line makes up for a wrong price."""
     before = earlier({"class": kind, "reference": "c1", "basis": None})
-    found_ = breaks.disproved(before, whole(SETTLED), amending(*amended), open_lines(*lines))
+    found_ = breaks.disproved(before, whole(SETTLED), amending(*amended), lines)
     assert (found_.height == 1) == disproved
 
 
@@ -216,6 +226,17 @@ def test_an_instruction_s_arithmetic_is_judged_while_its_line_is_open() -> None:
     before = earlier({"class": "consideration", "reference": "I1", "basis": None})
     assert breaks.disproved(before, whole(), amending(), open_lines("I1")).height == 1
     assert breaks.disproved(before, whole(), amending(), open_lines()).is_empty()
+    settled = open_lines("I1", state="settled")
+    assert breaks.disproved(before, whole(), amending(), settled).is_empty()
+
+
+@pytest.mark.parametrize("kind", ["quantity", "consideration"])
+def test_what_is_not_as_booked_is_judged_whenever_its_line_is(kind: str) -> None:
+    reference = "I1" if kind == "quantity" else "I1:booked"
+    before = earlier({"class": kind, "reference": reference, "basis": None})
+    settled = open_lines("I1", state="settled", closing=None)
+    assert breaks.disproved(before, whole(), amending(), settled).height == 1
+    assert breaks.disproved(before, whole(), amending(), open_lines("I2")).is_empty()
 
 
 @pytest.mark.parametrize("kind", ["quantity", "timing", "settlement_failed", "unknown"])

@@ -134,6 +134,10 @@ def test_the_latest_landed_statement_counts() -> None:
         for u, p, f, s in (("60", 1, "f1", 1), ("41", 2, "f1", 1), ("40", 2, "f2", 2))
     ]
     assert found(*again, BANK) == []
+    # Sent again as one page, under the same id, it is another statement.
+    whole = A100 | {"file_sha256": "f2", "sequence": 2}
+    assert found(*again[:2], whole, BANK) == []
+    assert found(*again[:2], whole | {"units": "99"}, BANK)[0][2] == "quantity"
 
 
 def test_statements_of_other_dates_do_not_count() -> None:
@@ -257,6 +261,12 @@ def test_confirmed_for_more_than_instructed() -> None:
     assert instructions(amount, FILL) == [("quantity", "I1", Decimal("19.99"), Decimal(20))]
 
 
+def test_confirmed_for_more_than_instructed_after_it_was_booked() -> None:
+    amount = BOOKED | {"quantity_type": "A", "net": "20"}
+    dear = FILL | {"amends": "c1", "consideration": "20.01"}
+    assert instructions(amount, FILL, dear) == [("quantity", "I1", Decimal(20), Decimal("20.01"))]
+
+
 @pytest.mark.parametrize(
     ("dealt", "events", "kinds"),
     [
@@ -293,7 +303,7 @@ def test_a_failed_settlement() -> None:
         (
             {"consideration": "20.01"},
             [
-                ("consideration", "I1", Decimal(20), Decimal("20.01")),
+                ("consideration", "I1:booked", Decimal(20), Decimal("20.01")),
                 ("consideration", "c2", None, Decimal("20.01")),
             ],
         ),
@@ -359,6 +369,19 @@ def test_events_of_instructions_nobody_sent() -> None:
     result = matching.unknown_instructions(events, lines(BUY_LINE))
     assert result.select("class", "reference").rows() == [("unknown", "X")]
     assert "c1" in result["evidence"][0]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "book"),
+    [
+        ("B-2026-03-10-canary-CANARY-A-B-U", "canary"),
+        ("B-2026-03-10-live-canary-A-B-U", "live"),
+        ("B-canary-A-B-U", "live"),
+    ],
+)
+def test_an_unknown_instruction_is_of_the_book_its_id_names(instruction: str, book: str) -> None:
+    events = confirmations({"instruction_id": instruction})
+    assert list(matching.unknown_instructions(events, lines(BUY_LINE))["book"]) == [book]
 
 
 def test_row_order_has_no_effect_on_the_current_statement() -> None:

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 from tests.reference.batching import Figures, Line
 from tests.reference.books import Posting, reservation
 from tests.reference.confirming import Events
+from tests.reference.contracts import Row
 from tests.reference.numbers import PENNY, ZERO, money, split, tie_hash
 from tests.reference.orders import Order
 
 if TYPE_CHECKING:
     from tests.reference.world import World
+
+
+def _ends(row: Row) -> bool:
+    """`rejected`, or `cancelled` without `amends`, ends the rest of the instruction (rules §7)."""
+    return row["event"] == "rejected" or (row["event"] == "cancelled" and row["amends"] is None)
 
 
 class Custody:
@@ -70,10 +76,7 @@ class Custody:
         """The figures of a complete line; None while it is not complete (rules §7)."""
         filled, confirmed = self.confirmed(line, "executed")
         reached = filled if line.quantity_type == "U" else confirmed
-        ended = any(
-            row["event"] == "rejected" or (row["event"] == "cancelled" and row["amends"] is None)
-            for row in self.events.standing(line)
-        )
+        ended = any(_ends(row) for row in self.events.standing(line))
         if reached > line.net or (reached < line.net and not ended):
             return None
         crossed_money = ZERO
@@ -95,7 +98,7 @@ class Custody:
             self._book(line, figures)
             for order in line.orders:
                 self._allocated(order)
-        elif figures != line.booked:
+        elif figures != line.booked or (line.settled and line.settled_amended):
             self._correct(line, figures)
         if line.booked is not None and not line.settled and not line.ended:
             settled_on = self._settles_on(line)
@@ -111,9 +114,12 @@ class Custody:
                     self.world.move(order, "unknown")
 
     def unanswered(self, line: Line) -> bool:
-        """Whether an instruction has no answer by the close of next(T) (rules §4, §9)."""
+        """Whether an instruction has no answer by the close of next(T) (rules §4, §9, ADR 17)."""
         due = self.world.close >= self.world.calendars.next(line.batch_date)
-        return bool(line.net) and not line.events and due
+        answered = any(
+            row["event"] == "executed" or _ends(row) for row in self.events.standing(line)
+        )
+        return bool(line.net) and not answered and due and line.booked is None
 
     def _book(self, line: Line, figures: Figures) -> None:
         """Split what was executed over the orders, and post it (rules §7)."""

@@ -232,8 +232,11 @@ class Landing:
         self.changed_prices.add(key)
 
     def _beyond_limit(self, asset: str, price_date: date, value: Fraction) -> bool:
-        """Whether a price moved further than believable since the accepted one before it."""
-        if self.prices[asset].get(price_date) == value:
+        """Whether a price moved further than believable since the accepted one before it.
+
+        Where a value was accepted, another one is a correction (rules §10).
+        """
+        if price_date in self.prices[asset]:
             return False
         version = self.version(asset, price_date)
         before = self.last_price(asset, price_date, inclusive=False)

@@ -72,13 +72,14 @@ def _statements(world: "World", custody: "Custody") -> None:
     for (book, account), balances in world.ledger.accounts.items():
         kind, _, custodian = account.partition("/")
         if kind == "custodian" and balances and custodian not in stated:
-            world.breaks.show((book, custodian, "", "stale_statement", str(world.close)))
+            world.breaks.show((book, custodian, "", "stale_statement", ""))
 
 
 def _latest(files: list[tuple[int, list[Row]]]) -> list[Row]:
     """Of several statements the latest landed counts; a page sent again replaces itself (§9)."""
-    statement_id = files[-1][1][-1]["statement_id"]
-    pages_in_all = files[-1][1][-1]["pages"]
+    statement_id = max(row["statement_id"] for row in files[-1][1])
+    newest = [row for row in files[-1][1] if row["statement_id"] == statement_id]
+    pages_in_all = newest[0]["pages"]
     pages: dict[int, list[Row]] = {}
     for _, rows in files:
         fresh: dict[int, list[Row]] = defaultdict(list)
@@ -86,11 +87,7 @@ def _latest(files: list[tuple[int, list[Row]]]) -> list[Row]:
             if row["statement_id"] == statement_id and row["pages"] == pages_in_all:
                 fresh[row["page"]].append(row)
         pages.update(fresh)
-    odd = [
-        row
-        for row in files[-1][1]
-        if row["statement_id"] == statement_id and row["pages"] != pages_in_all
-    ]
+    odd = [row for row in newest if row["pages"] != pages_in_all]
     return [row for page in sorted(pages) for row in pages[page]] + odd
 
 
@@ -104,7 +101,7 @@ def _statement(
     """Compare one statement with what we believe the custodian holds (rules §8, §9)."""
     book, breaks = book_of(custodian), world.breaks
     if not _has_every_page(rows):
-        breaks.show((book, custodian, "", "statement_defect", f"{basis}:{world.close}"))
+        breaks.show((book, custodian, "", "statement_defect", basis))
         return
     theirs: dict[str, Fraction] = defaultdict(Fraction)
     for row in rows:
@@ -156,7 +153,7 @@ def _whole_statement(
         if (of_book, of_custodian) != (book, custodian) or identity in shown:
             continue
         of_holding = kind in HOLDING_CLASSES and reference == basis
-        of_defect = kind == "statement_defect" and reference.startswith(f"{basis}:")
+        of_defect = kind == "statement_defect" and reference == basis
         if of_holding or of_defect or kind == "stale_statement":
             breaks.clear(identity)
     for identity in shown:
@@ -194,6 +191,22 @@ def _line(world: "World", custody: "Custody", line: Line) -> None:
             world.breaks.show(identity)
         elif kind in shown and _may_disprove(world, line, kind):
             world.breaks.clear(identity)
+    reference = f"{line.instruction_id}:booked"
+    waits = (line.book, line.custodian, line.asset, "consideration", reference)
+    if _waits(custody, line) == "consideration":
+        world.breaks.show(waits)
+    else:
+        world.breaks.clear(waits)
+
+
+def _waits(custody: "Custody", line: Line) -> str:
+    """The class of a booked line that is not booked as what stands, and waits (§7, ADR 17)."""
+    if line.booked is None or custody.exceeds(line):
+        return ""
+    units, consideration = custody.confirmed(line, "executed")
+    if units != line.booked.filled:
+        return "quantity"
+    return "consideration" if consideration != line.booked.confirmed else ""
 
 
 def _may_disprove(world: "World", line: Line, kind: str) -> bool:
@@ -211,7 +224,7 @@ def _line_breaks(world: "World", custody: "Custody", line: Line) -> dict[str, bo
     closing = world.landing.price(line.asset, line.batch_date)
     shown = {
         "timing": custody.unanswered(line),
-        "quantity": custody.exceeds(line),
+        "quantity": custody.exceeds(line) or _waits(custody, line) == "quantity",
         "settlement_failed": bool(failures if not line.settled else failures & line.failed_late),
     }
     if closing is not None:

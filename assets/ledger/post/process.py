@@ -223,7 +223,11 @@ def _mark_booked(
         kept(pl.lit("booked"), "state"),
         kept(q.as_decimal(pl.col("executed_units"), q.UNITS), "confirmed_units"),
         kept(q.as_decimal(pl.col("executed_consideration"), q.CASH), "confirmed_consideration"),
-        kept(pl.col("closing_price"), "booked_price"),
+        # Where nothing crossed, a corrected price changes nothing that was booked.
+        pl.when(now | ((pl.col("crossed") == 0) & (pl.col("state") != "placed")))
+        .then(pl.coalesce("closing_price", "booked_price"))
+        .otherwise("booked_price")
+        .alias("booked_price"),
         kept(pl.lit(None, dtype=pl.Date), "settled_effective"),
         kept(pl.lit(value=False), "settlement_amended"),
     )
