@@ -201,8 +201,8 @@ def test_a_buy_over_its_life():
     assert fourth.balances["live", "custodian/C0", "settled", "USD"] == F(-502)
 
 
-def test_a_cross_with_net_zero():
-    # p is to sell its 100 AAA (weight 0), q is to buy 100 of them: X = 100, nothing leaves.
+def test_the_net_alone_leaves():
+    # p sells 100 AAA and q buys some of them: only the difference is instructed.
     s = Scheme(pots=("p", "q"), schedule="daily", weights={"AAA": "0.5", "BBB": "0.5"}, stress="0")
     s.opening("p", AAA="200")
     s.opening("q", BBB="100")
@@ -219,7 +219,7 @@ def test_a_cross_with_net_zero():
     assert first.instructions[instruction(DAYS[0], "AAA", "S", "U")] == (100 - bought, None)
 
 
-def test_only_crossed_legs_need_the_closing_price():
+def test_a_cross_with_net_zero():
     # p sells 10 by order of a third party; q buys 10 by re-balancing: 110 in cash at 0.5 each.
     s = Scheme(pots=("p",), stress="0")
     s.land(
