@@ -229,9 +229,10 @@ def compare_instructions(
     answered by now.
     """
     sent = lines.filter(pl.col("instruction_id").is_not_null())
+    undisputed = sent.filter(~pl.col("disputed"))
     by_line = {"reference": pl.col("instruction_id")}
     over = _found(
-        sent.filter("over_confirmed"),
+        undisputed.filter("over_confirmed"),
         **by_line,
         **{
             "class": pl.lit("quantity"),
@@ -251,20 +252,42 @@ def compare_instructions(
         **by_line,
         **{"class": pl.lit("timing"), "evidence": pl.lit("instruction without any answer")},
     )
-    failed = _found(
-        sent.filter(pl.col("state") != "settled").join(
-            events.filter(pl.col("event") == "failed").select("instruction_id").unique(),
-            on="instruction_id",
-            how="semi",
-        ),
-        **by_line,
+    return pl.concat(
+        [
+            over,
+            silent,
+            _failed(sent, events),
+            _mispriced(sent, events),
+            _misspent(sent),
+            _amended(undisputed),
+        ]
+    )
+
+
+def _failed(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the lines whose settlement failed, and that have not settled on that date or later.
+
+    A line that was booked with nothing has nothing to settle.
+    """
+    nothing = (
+        (pl.col("state") == "booked")
+        & (pl.col("confirmed_units") == 0)
+        & (pl.col("confirmed_consideration") == 0)
+        & (pl.col("crossed") == 0)
+    )
+    last = (
+        events.filter(pl.col("event") == "failed")
+        .group_by("instruction_id")
+        .agg(pl.col("event_date").max().alias("_failed_on"))
+    )
+    unsettled = (pl.col("state") != "settled") | (pl.col("_failed_on") > pl.col("settled_effective"))
+    return _found(
+        lines.join(last, on="instruction_id").filter(unsettled & ~nothing),
         **{
+            "reference": pl.col("instruction_id"),
             "class": pl.lit("settlement_failed"),
             "evidence": pl.lit("the custodian reports a failed settlement"),
         },
-    )
-    return pl.concat(
-        [over, silent, failed, _mispriced(sent, events), _misspent(sent), _amended(sent)]
     )
 
 

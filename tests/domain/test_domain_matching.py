@@ -296,6 +296,22 @@ def test_a_failed_settlement() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "failed"),
+    [
+        ({"state": "settled", "settled_effective": TWO_AGO}, True),
+        ({"state": "settled", "settled_effective": P}, False),
+        ({"confirmed_units": "0", "confirmed_consideration": "0", "crossed": "1"}, True),
+        # Rejected whole: there is nothing to settle.
+        ({"confirmed_units": "0", "confirmed_consideration": "0"}, False),
+        ({"state": "placed", "confirmed_units": "0", "confirmed_consideration": "0"}, True),
+    ],
+)
+def test_a_settlement_that_fails_after_or_without_another(line: dict, failed: bool) -> None:
+    found_ = instructions(BOOKED | line, {"event": "failed", "event_date": P})
+    assert ("settlement_failed" in {row[0] for row in found_}) == failed
+
+
+@pytest.mark.parametrize(
     ("amendment", "expected"),
     [
         ({}, []),

@@ -46,7 +46,7 @@ class Line:
     settled_on: date | None = None  # the effective date of its settlement
     settled_run: date | None = None
     settled_amended: bool = False  # a `settled` event was amended after it had settled
-    failed_late: set[str] = field(default_factory=set)  # `failed` events after it had settled
+    mispriced: set[str] = field(default_factory=set)  # confirmations with a break of their own
 
     def __post_init__(self) -> None:
         """Unit lines cross their smaller side; only the net goes out (rules §6)."""

@@ -41,6 +41,7 @@ class Events:
         said = self.ever.get(name)
         anew = said is not None and row is not None and said != row
         if anew:
+            world.today.restated.add(name)
             self._amend(world, said)
         if row is None:
             return
@@ -50,6 +51,7 @@ class Events:
         self._count(world, name, row)
 
     def _count(self, world: "World", name: str, row: Row) -> None:
+        again = self.ever.get(name) == row  # released from a hold as it was
         self.counted[name] = self.ever[name] = row
         line = world.lines.get(row["instruction_id"])
         if line is None:
@@ -57,12 +59,10 @@ class Events:
         else:
             line.events.add(name)
             world.today.touched.add(line)
-            if row["event"] == "failed" and line.settled:
-                line.failed_late.add(name)
         if row["amends"] is not None:
             self.amenders[row["amends"]].add(name)
             amended = self.counted.get(row["amends"]) or self.ever.get(row["amends"])
-            if amended is not None and row["amends"] != name:
+            if amended is not None and row["amends"] != name and not again:
                 self._amend(world, amended)
 
     def _forget(self, world: "World", name: str, row: Row) -> None:
@@ -80,7 +80,6 @@ class Events:
         line = world.lines.get(row["instruction_id"])
         if line is not None:
             line.events.discard(name)
-            line.failed_late.discard(name)
             self._touch(world, row)
 
     def _touch(self, world: "World", row: Row) -> Line | None:
@@ -94,9 +93,22 @@ class Events:
         line = self._touch(world, row)
         if line is None:
             return
-        world.today.amended.add(line)
         if row["event"] == "settled" and line.settled:
             line.settled_amended = True
+
+    def disputed(self, world: "World", line: Line) -> bool:
+        """Whether a confirmation a booked line was booked with is on hold (ADR 15, 17)."""
+        landing = world.landing
+        rows = [landing.values["confirmations"].get(key) for key in landing.held["confirmations"]]
+        return line.booked is not None and any(
+            row["instruction_id"] == line.instruction_id and row["event_date"] <= world.close
+            for row in rows
+            if row is not None
+        )
+
+    def amended(self, world: "World", name: str) -> bool:
+        """Whether a confirmation is amended by another one, or stated anew in this run."""
+        return bool(self.amenders.get(name, set()) - {name}) or name in world.today.restated
 
     def adopt(self, line: Line) -> None:
         """Events that named an instruction before it was sent belong to it from now on."""

@@ -92,13 +92,17 @@ class Custody:
     def _post_line(self, line: Line) -> None:
         """Book whole, once, in the first run that sees it complete; later only correct (§7)."""
         figures = self.figures(line)
+        if self.events.disputed(self.world, line):
+            figures = line.booked  # what was booked with it stays (ADR 15)
         if figures is None:
             self._no_answer(line)
         elif line.booked is None:
             self._book(line, figures)
             for order in line.orders:
                 self._allocated(order)
-        elif figures != line.booked or (line.settled and line.settled_amended):
+        elif not self.events.disputed(self.world, line) and (
+            figures != line.booked or (line.settled and line.settled_amended)
+        ):
             self._correct(line, figures)
         if line.booked is not None and not line.settled and not line.ended:
             settled_on = self._settles_on(line)
@@ -241,6 +245,8 @@ class Custody:
         line.settled, line.settled_on, line.settled_amended = True, settled_on, False
         if settled_on > line.settlement_date or self.world.close > line.settlement_date:
             self._blame(line, "settlement_late")
+        if settled_on < line.settlement_date:
+            self._blame(line, "settlement_ahead")  # ADR 16
 
     # -- corrections --------------------------------------------------------------------------
 
@@ -288,7 +294,7 @@ class Custody:
                     pot.book,
                     [
                         (pot.account, state, asset, -quantity),
-                        ("suspense/correction", state, asset, quantity),
+                        ("suspense/correction", "settled", asset, quantity),
                     ],
                 )
                 custodian = world.landing.custodian(pot.book, asset, world.run_date)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Identity = tuple[str, str, str, str, str]  # book, custodian, asset, class, reference
 SUSPENDING = frozenset({"quantity", "missing_at_custodian", "missing_in_ledger", "unknown"})
 HOLDING_CLASSES = ("timing", "missing_at_custodian", "missing_in_ledger", "quantity")
-LINE_CLASSES = ("timing", "quantity", "price", "consideration", "settlement_failed")
+LINE_CLASSES = ("timing", "quantity", "consideration", "settlement_failed")
 
 
 class Breaks:
@@ -189,8 +189,11 @@ def _line(world: "World", custody: "Custody", line: Line) -> None:
         identity = (line.book, line.custodian, line.asset, kind, line.instruction_id)
         if shown.get(kind):
             world.breaks.show(identity)
-        elif kind in shown and _may_disprove(world, line, kind):
+        elif kind in shown and _may_disprove(world, custody, line, kind):
             world.breaks.clear(identity)
+    _confirmations(world, custody, line)
+    if custody.events.disputed(world, line):
+        return
     reference = f"{line.instruction_id}:booked"
     waits = (line.book, line.custodian, line.asset, "consideration", reference)
     if _waits(custody, line) == "consideration":
@@ -209,35 +212,58 @@ def _waits(custody: "Custody", line: Line) -> str:
     return "consideration" if consideration != line.booked.confirmed else ""
 
 
-def _may_disprove(world: "World", line: Line, kind: str) -> bool:
-    """A line that has settled cannot disprove a price, unless an event is amended (ADR 6)."""
-    if kind not in {"price", "consideration"}:
+def _may_disprove(world: "World", custody: "Custody", line: Line, kind: str) -> bool:
+    """A line that has settled cannot disprove what its units cost, unless amended (ADR 6)."""
+    events = custody.events
+    if kind != "consideration":
         return True
-    return not line.settled or line in world.today.amended
+    return not line.settled or any(events.amended(world, name) for name in line.events)
 
 
 def _line_breaks(world: "World", custody: "Custody", line: Line) -> dict[str, bool]:
     """Which breaks a line shows; a class that cannot be judged now is left out."""
     rows = custody.events.standing(line)
-    executions = [row for row in rows if row["event"] == "executed"]
-    failures = {row["confirmation_id"] for row in rows if row["event"] == "failed"}
+    failures = [row["event_date"] for row in rows if row["event"] == "failed"]
+    if line.settled:
+        failures = [day for day in failures if day > line.settled_on]
+    elif line.ended:
+        failures = []  # nothing to settle
     closing = world.landing.price(line.asset, line.batch_date)
     shown = {
         "timing": custody.unanswered(line),
-        "quantity": custody.exceeds(line) or _waits(custody, line) == "quantity",
-        "settlement_failed": bool(failures if not line.settled else failures & line.failed_late),
+        "settlement_failed": bool(failures),
     }
-    if closing is not None:
-        shown["price"] = any(row["price"] != closing for row in executions)
-    if line.quantity_type == "U":
-        shown["consideration"] = any(
-            row["consideration"] != money(row["units"] * row["price"]) for row in executions
-        )
-    elif closing is not None:
+    disputed = custody.events.disputed(world, line)
+    if not disputed:
+        shown["quantity"] = custody.exceeds(line) or _waits(custody, line) == "quantity"
+    if line.quantity_type == "A" and closing is not None and not disputed:
         units, spent = custody.confirmed(line, "executed")
         is_spent = spent == line.net
         shown["consideration"] = is_spent and units != trunc(spent / closing, line.decimals)
     return shown
+
+
+def _confirmations(world: "World", custody: "Custody", line: Line) -> None:
+    """Executions at another price, or whose arithmetic is off; each is a break (ADR 6, 17)."""
+    events = custody.events
+    closing = world.landing.price(line.asset, line.batch_date)
+    shown = set()
+    for row in events.standing(line):
+        if row["event"] != "executed":
+            continue
+        name = row["confirmation_id"]
+        if closing is not None and row["price"] != closing:
+            shown.add(("price", name))
+        if line.quantity_type == "U" and row["consideration"] != money(row["units"] * row["price"]):
+            shown.add(("consideration", name))
+    judged = closing is not None and not line.settled and not events.disputed(world, line)
+    for name in line.mispriced:
+        for kind in ("price", "consideration"):
+            if (kind, name) not in shown and (judged or events.amended(world, name)):
+                world.breaks.clear((line.book, line.custodian, line.asset, kind, name))
+    for kind, name in shown:
+        line.mispriced.add(name)
+        world.breaks.show((line.book, line.custodian, line.asset, kind, name))
 
 
 def _strays(world: "World", custody: "Custody") -> None:

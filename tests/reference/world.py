@@ -24,7 +24,7 @@ class Today:
     admitted: list[Order] = field(default_factory=list)  # trade orders accepted in this run
     versions: dict[str, Version | None] = field(default_factory=dict)
     touched: set[Line] = field(default_factory=set)  # lines an event or a price brings up
-    amended: set[Line] = field(default_factory=set)  # lines one of whose events was amended
+    restated: set[str] = field(default_factory=set)  # confirmations stated anew
     corrected_pots: set[str] = field(default_factory=set)
     suspended: set[tuple[str, str]] = field(default_factory=set)
 
