@@ -280,7 +280,9 @@ def _failed(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         .group_by("instruction_id")
         .agg(pl.col("event_date").max().alias("_failed_on"))
     )
-    unsettled = (pl.col("state") != "settled") | (pl.col("_failed_on") > pl.col("settled_effective"))
+    unsettled = (pl.col("state") != "settled") | (
+        pl.col("_failed_on") > pl.col("settled_effective")
+    )
     return _found(
         lines.join(last, on="instruction_id").filter(unsettled & ~nothing),
         **{

@@ -51,8 +51,8 @@ class Landing:
         self.instruction_decimals: dict[str, int] = {}
         self.taken: dict[tuple, Row] = {}  # orders a decide has taken
         # What the next run takes up:
-        self.changed_pots: list[Row] = []
-        self.changed_openings: list[tuple] = []
+        self.named_pots: list[tuple] = []
+        self.named_openings: list[tuple] = []
         self.changed_prices: set[tuple[date, str]] = set()
         self.changed_confirmations: list[str] = []
         self.pending_orders: dict[tuple, Row] = {}
@@ -160,20 +160,21 @@ class Landing:
         else:
             self.held[feed].discard(key)
             if self.values[feed].get(key) != values[0]:
-                before = self.values[feed].get(key)
                 self.values[feed][key] = values[0]
-                self._changed(feed, values[0], before)
+                self._changed(feed, values[0])
         if feed == "confirmations":
             self.changed_confirmations.append(key[0])
         elif feed == "opening_positions":
-            self.changed_openings.append(key)
+            self.named_openings.append(key)
+        elif feed == "pots":
+            self.named_pots.append(key)
 
     def _know(self, feed: str, key: tuple) -> None:
         known = {"assets": self.known_assets, "pots": self.known_pots}.get(feed)
         if known is not None:
             known.add(key[0])
 
-    def _changed(self, feed: str, row: Row, before: Row | None) -> None:
+    def _changed(self, feed: str, row: Row) -> None:
         """Keep what is looked up often by date; a held key keeps what was accepted before."""
         if feed == "holidays":
             self.calendars.close(row["calendar_id"], row["holiday"])
@@ -181,9 +182,6 @@ class Landing:
             self._version(row)
         elif feed == "risk_profile_parameters":
             self.parameters[row["risk_profile_id"]][row["valid_from"]] = row
-        elif feed == "pots":
-            same = before is not None and before["risk_profile_id"] == row["risk_profile_id"]
-            self.changed_pots.append({**row, "risk_profile_id": None} if same else row)
 
     def _version(self, row: Row) -> None:
         version = Version(

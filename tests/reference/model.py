@@ -79,41 +79,32 @@ class Reference:
         )
 
     def _open_pots(self) -> None:
-        """Pots as landed; a later file's profile counts only where it says another one (§10)."""
-        world = self.world
-        for row in world.landing.changed_pots:
-            pot = world.pots.get(row["pot_id"])
-            if pot is None:
-                profile = world.landing.values["pots"][row["pot_id"],]["risk_profile_id"]
-                world.pots[row["pot_id"]] = Pot(
-                    row["pot_id"], row["book"], profile, row["opened_on"]
-                )
+        """Pots as the first run that knows them reads them; a later row stands aside (ADR 17)."""
+        world, landing = self.world, self.world.landing
+        for key in landing.named_pots:
+            if key[0] in world.pots or key in landing.held["pots"]:
                 continue
-            pot.opened_on = row["opened_on"]
-            pot.profile = row["risk_profile_id"] or pot.profile
-        world.landing.changed_pots.clear()
+            row = landing.values["pots"][key]
+            world.pots[key[0]] = Pot(key[0], row["book"], row["risk_profile_id"], row["opened_on"])
+        landing.named_pots.clear()
 
     def _open_positions(self) -> None:
-        """Positions members bring, effective at `as_of` (rules §2); a later value replaces."""
-        world = self.world
-        later = []
-        for key in world.landing.changed_openings:
+        """Positions members bring, effective at `as_of` (rules §2), taken once or not (ADR 17)."""
+        world, landing = self.world, self.world.landing
+        for key in landing.named_openings:
             as_of, pot_id, asset = key
-            row = world.landing.values["opening_positions"].get(key)
             pot = world.pots.get(pot_id)
-            if row is None or key in world.landing.held["opening_positions"]:
+            if key in world.opened or key in landing.held["opening_positions"]:
                 continue
-            if as_of > world.close or pot is None:
-                later.append(key)
+            if as_of > world.close or pot is None or world.version(asset) is None:
                 continue
-            custodian = f"custodian/{world.landing.custodian(pot.book, asset, as_of)}"
-            change = row["units"] - world.opened.get(key, Fraction(0))
-            world.opened[key] = row["units"]
+            units = world.opened[key] = landing.values["opening_positions"][key]["units"]
+            custodian = f"custodian/{landing.custodian(pot.book, asset, world.run_date)}"
             world.ledger.post(
                 pot.book,
-                [(pot.account, "settled", asset, change), (custodian, "settled", asset, -change)],
+                [(pot.account, "settled", asset, units), (custodian, "settled", asset, -units)],
             )
-        world.landing.changed_openings = later
+        landing.named_openings.clear()
 
     def _breaks(self) -> dict[tuple[str, str, str, str], set[str]]:
         found: dict[tuple[str, str, str, str], set[str]] = {}
