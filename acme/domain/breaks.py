@@ -125,10 +125,12 @@ def disproved(
     A statement's break needs a whole statement of the same custodian and basis (any basis for
     `stale_statement`). A price or consideration break needs its confirmation amended or stated
     anew, or its line judged again before it has settled; a quantity break or a failed settlement
-    needs its line judged again, settled or not. What a correction left in suspense nothing disproves; others of an
-    instruction are always judged. whole_statements: book, custodian_id, basis. amended: see below.
-    stated: all events, those on hold too. lines: open lines, and those that ended or were looked at
-    in this run, after `acme.domain.execution.with_completeness`; a disputed one is not judged.
+    needs its line judged again, settled or not. What a correction left in suspense nothing
+    disproves; others of an instruction are always judged.
+
+    whole_statements: book, custodian_id, basis. amended: result of `amended`. stated: all events,
+    those on hold too. lines: open lines, and those that ended or were looked at in this run, after
+    `acme.domain.execution.with_completeness`; a disputed one is not judged.
     """
     accounts = set(whole_statements.select("book", "custodian_id", "basis").iter_rows())
     custodians = {(book, custodian) for book, custodian, _ in accounts}
