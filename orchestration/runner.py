@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
+from acme.lakehouse.connections import one_line
+from acme.lakehouse.files import write_atomic
 from acme.lakehouse.migrate import sqlalchemy_url
 from acme.lakehouse.platform import Platform
 from orchestration import calendar_file, definitions
@@ -29,8 +31,9 @@ def dagster_environment(platform: Platform) -> dict[str, str]:
     home = platform.home.dagster
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists() or settings.read_bytes() != (ROOT / "dagster.yaml").read_bytes():
-        shutil.copyfile(ROOT / "dagster.yaml", settings)
+    wanted = (ROOT / "dagster.yaml").read_bytes()
+    if not settings.exists() or settings.read_bytes() != wanted:
+        write_atomic(settings, wanted)
     return {
         "DAGSTER_HOME": str(home),
         DAGSTER_URL: sqlalchemy_url(platform.url, "psycopg2").replace("+psycopg2", ""),
@@ -64,13 +67,20 @@ def run_job(
     keys = found.partitions_def
     if keys is not None and not keys.has_partition_key(run_date.isoformat()):
         raise DayFailedError(f"{run_date} is not a business date of the scheme")
-    result = found.execute_in_process(
-        partition_key=run_date.isoformat(),
-        instance=instance_used,
-        raise_on_error=False,
-        # Everything is in the event log; the terminal is for the command that asked.
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
+    try:
+        result = found.execute_in_process(
+            partition_key=run_date.isoformat(),
+            instance=instance_used,
+            raise_on_error=False,
+            # Everything is in the event log; the terminal is for the command that asked.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    except DBAPIError as error:
+        # Of the event log, which Dagster keeps in Postgres: without it no run goes on.
+        raise DayFailedError(
+            f"{run_date}: the event log lost Postgres: {one_line(error.orig or error)};"
+            " run the date again, it finds what was done"
+        ) from error
     if not result.success:
         raise DayFailedError(f"{run_date}: {'; '.join(_failures(result)) or 'the run failed'}")
 
@@ -90,7 +100,8 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            # What Dagster put around it says only which step it was; the rest is ours to tell.
+            while error and error.cause and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             message = _without_class(error.message) if error is not None else ""
             if "AssetCheckFailed" not in message and "asset check" not in message.lower():

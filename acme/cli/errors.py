@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from acme.evidence.times import TimesError
+from acme.lakehouse.connections import DatabaseLostError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
 from acme.lakehouse.home import ClockError
@@ -24,6 +25,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     CommandError,
     ContractError,
     ControlError,
+    DatabaseLostError,
     LakeError,
     LandedFileDamaged,
     LandingError,

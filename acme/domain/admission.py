@@ -332,11 +332,7 @@ class Admission:
             self._sell_to_close(pot, asset_id)
         if pot.holds_units or pot.has_trades() or pot.cash < 0:
             return
-        for order in pot.open_withdrawals():
-            if order.reserved:
-                self._pay_reserved(order, None if order.rest == 0 else "short_paid")
-            else:
-                self._move(order, "rejected", "insufficient_cash")
+        self._pay_shortfall(pot)
         everything = self._withdrawal_of_all(pot)
         self._post("reservation", everything, self.currency, pot.cash)
         self._post("payment", everything, self.currency, pot.cash)
@@ -364,7 +360,6 @@ class Admission:
             kind="sell",
             asset_id=asset_id,
             units=pot.units[asset_id],
-            reserved=0,
             state="received",
         )
         self.decisions.taken.append(sale)

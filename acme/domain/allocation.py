@@ -23,8 +23,6 @@ def split(frame: pl.DataFrame, group: list[str], total: str, weight: str, out: s
     A group whose weights are all zero can only share a total of zero: anything else raises
     `ValueError`. Row order of the result is that of `frame`.
     """
-    if frame.is_empty():
-        return frame.with_columns(pl.lit(None, dtype=pl.Int128).alias(out))
     q.assert_bounds(f"split of {total}", q.largest(frame, total), q.largest(frame, weight))
     shared = (
         frame.with_row_index("_row")
@@ -53,7 +51,7 @@ def split(frame: pl.DataFrame, group: list[str], total: str, weight: str, out: s
     ).select("_row", "_tie")
     ranked = (
         shared.join(ties, on="_row", how="left")
-        .sort([*group, "_rest", "_tie"], descending=[False] * len(group) + [True, False])
+        .sort("_rest", "_tie", descending=[True, False])
         .with_columns(pl.int_range(pl.len()).over(group).alias("_rank"))
     )
     return (

@@ -45,8 +45,7 @@ def states(earlier: pl.DataFrame, open_lines: pl.DataFrame, sealed: pl.DataFrame
         (pl.col("state") == "booked").sum().cast(pl.Int64).alias("lines_booked"),
     )
     key = ["book", "batch_id", "dealing_date"]
-    going_on = earlier.filter(pl.col("state") != "settled").select(key)
-    known = pl.concat([sealed.select(key), going_on, lines.select(key)]).unique()
+    known = pl.concat([sealed.select(key), earlier.select(key), lines.select(key)]).unique()
     before = earlier.select(*key, pl.col("state").alias("_before"))
     today = pl.col("batch_id").is_in(sealed["batch_id"].to_list())
     return (
@@ -65,6 +64,7 @@ def states(earlier: pl.DataFrame, open_lines: pl.DataFrame, sealed: pl.DataFrame
             .otherwise(pl.lit("settled"))
             .alias("state"),
         )
+        # One that had settled, and is settled still, is told no more.
         .filter(pl.col("from_state").ne_missing("settled") | (pl.col("state") != "settled"))
         .select(SCHEMA.names())
         .sort("batch_id")

@@ -15,7 +15,6 @@ from acme.domain import quantities as q
 from acme.domain.booking import custodian_of
 
 LINE_KEY = ["book", "batch_id", "custodian_id", "asset_id", "quantity_type"]
-ZERO = pl.lit(0, dtype=pl.Int128)
 
 
 def batch_id(run_date: date, book: str) -> str:
@@ -135,17 +134,20 @@ INSTRUCTION_COLUMNS = (
 CASH_COLUMNS = ("movement_id", "value_date", "direction", "amount", "currency")
 
 
-def _digits(value: Decimal | None, decimals: int) -> str:
-    """Return a quantity with exactly `decimals` digits; one that needs more raises `ValueError`."""
+def _digits(value: Decimal | None, decimals: int) -> str | None:
+    """Return a quantity with exactly `decimals` digits; one that needs more raises `ValueError`.
+
+    None stays None, which a CSV file shows as an empty field.
+    """
     if value is None:
-        return ""
+        return None
     text = f"{value:.{decimals}f}"
     if Decimal(text) != value:
         raise ValueError(f"{value} has more than {decimals} decimals and is never sent rounded")
     return text
 
 
-def _csv(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:
+def _csv(columns: tuple[str, ...], rows: Iterable[Iterable[str | None]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -160,7 +162,7 @@ def instruction_file(rows: pl.DataFrame) -> bytes:
     quantity that would be rounded.
     """
 
-    def fields(row: dict[str, Any]) -> list[str]:
+    def fields(row: dict[str, Any]) -> list[str | None]:
         quantities = {
             "units": _digits(row["units"], row["unit_decimals"]),
             "amount": _digits(row["amount"], CASH_DECIMALS),

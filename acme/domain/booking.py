@@ -40,10 +40,8 @@ class Entries:
         """Write one journal per row of `frame` that has at least one posting."""
         postings = ledger.post(frame, legs)
         self.postings.append(postings)
-        posted = postings.select("journal_id").unique()
-        self.journals.append(
-            ledger.journals(frame.join(posted, on="journal_id", how="semi"), kind, reference)
-        )
+        posted = frame.join(postings, on="journal_id", how="semi")
+        self.journals.append(ledger.journals(posted, kind, reference))
 
     def event(self, frame: pl.DataFrame, stage: str) -> None:
         """Record a transition per row: book, order_id, from_state, to_state, event_time, reason."""
@@ -132,7 +130,7 @@ def settled_legs(currency: str, sign: pl.Expr) -> list[Leg]:
     is_buy = sign == 1
 
     def where(condition: pl.Expr, quantity: pl.Expr) -> pl.Expr:
-        return pl.when(condition).then(quantity).otherwise(pl.lit(0, dtype=pl.Int128))
+        return condition.cast(pl.Int128) * quantity
 
     units_reserved, cash_reserved = ~is_buy & reserve_stands, is_buy & reserve_stands
     return [

@@ -181,7 +181,7 @@ def _wrong(
     before: str | None, after: Mapping[str, Any] | None, applied: list[dict[str, Any]]
 ) -> str | None:
     if after is None:
-        return f"was {before} and is gone"
+        return f"was {before or 'acted on'} and is gone"
     state = applied[0]["from_state"] if applied else after["state"]
     if before is None and state != "open":
         return f"new and {state}"

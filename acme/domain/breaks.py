@@ -95,11 +95,10 @@ def carry(
         "corrected_by",
     ]
     merged = pl.concat([shown.select(columns), gone.select(columns)])
-    ages = {
-        day: calendar.business_days_between(day, run_date) for day in merged["first_seen"].unique()
-    }
+    seen = merged["first_seen"].to_list()
+    ages = {day: calendar.business_days_between(day, run_date) for day in set(seen)}
     return merged.with_columns(
-        pl.col("first_seen").replace_strict(ages, default=0, return_dtype=pl.Int32).alias("age")
+        pl.Series("age", [ages[day] for day in seen], dtype=pl.Int32)
     ).with_columns(age_bucket(pl.col("age")).alias("age_bucket"))
 
 
@@ -177,11 +176,10 @@ def suspended_assets(breaks: pl.DataFrame, currency: str) -> pl.DataFrame:
         breaks.filter(
             pl.col("state").is_in(LIVE_STATES)
             & pl.col("class").is_in(SUSPENDING)
-            & pl.col("asset_id").is_not_null()
             & (pl.col("asset_id") != currency)
         )
         .sort("first_seen", "break_id")
-        .group_by("book", "asset_id", maintain_order=True)
+        .group_by("book", "asset_id")
         .agg(pl.col("break_id").first(), pl.col("first_seen").first().alias("since"))
         .sort("book", "asset_id")
     )

@@ -73,8 +73,8 @@ def wanted(
     """Name the ended lines that news of this run may correct; WANTED_SCHEMA.
 
     events: those that count for the first time in this run; an id that is not of our making
-    names no line. prices: price_date, asset_id accepted in this run; only one of a date before
-    `as_of` can be of a line that ended.
+    names no line. prices: price_date, asset_id accepted in this run. Only a line dealt before
+    `as_of` can have ended.
     """
     strangers = events.join(open_lines, on="instruction_id", how="anti").select(
         pl.col("instruction_id")
@@ -84,14 +84,14 @@ def wanted(
         "instruction_id",
         pl.lit(None, dtype=pl.String).alias("asset_id"),
     )
-    late = prices.filter(pl.col("price_date") < as_of).select(
+    late = prices.select(
         pl.col("price_date").alias("dealing_date"),
         pl.lit(None, dtype=pl.String).alias("instruction_id"),
         "asset_id",
     )
     return (
         pl.concat([strangers.cast(pl.Schema(WANTED_SCHEMA)), late.cast(pl.Schema(WANTED_SCHEMA))])
-        .filter(pl.col("dealing_date") <= as_of)
+        .filter(pl.col("dealing_date") < as_of)
         .unique()
         .sort("dealing_date", "instruction_id", "asset_id")
     )
@@ -103,11 +103,10 @@ def reopened(ended: pl.DataFrame, needed: pl.DataFrame, open_lines: pl.DataFrame
     ended: stage.closed_lines of every run since, `run_date` included. A line that is open again
     is not looked up.
     """
-    latest = ended.sort("run_date").unique("line_id", keep="last", maintain_order=True)
-    by_instruction = needed.select("instruction_id").drop_nulls()
-    by_price = needed.select("dealing_date", "asset_id").drop_nulls()
-    named = latest.join(by_instruction, on="instruction_id", how="semi")
-    priced = latest.join(by_price, on=["dealing_date", "asset_id"], how="semi")
+    latest = ended.sort("run_date").unique("line_id", keep="last")
+    # A null names nothing: it joins with no row.
+    named = latest.join(needed, on="instruction_id", how="semi")
+    priced = latest.join(needed, on=["dealing_date", "asset_id"], how="semi")
     return (
         pl.concat([named, priced])
         .unique("line_id")
@@ -134,18 +133,10 @@ def with_settlement_amended(
     anew = news.select("instruction_id", "confirmation_id").join(
         before.filter(settled), on="confirmation_id", how="semi"
     )
-    amended = pl.concat([by_name, anew])["instruction_id"].unique()
+    amended = pl.concat([by_name, anew])["instruction_id"]
     now = (pl.col("state") == "settled") & pl.col("instruction_id").is_in(amended.to_list())
     return lines.with_columns(
         (pl.col("settlement_amended") | now.fill_null(value=False)).alias("settlement_amended")
-    )
-
-
-def _crossed_money(price: str) -> pl.Expr:
-    return (
-        pl.when(pl.col("crossed") == 0)
-        .then(pl.lit(0, dtype=pl.Int128))
-        .otherwise(q.consideration_expr(q.minor("crossed"), q.minor(price)))
     )
 
 
@@ -155,10 +146,15 @@ def corrected(lines: pl.DataFrame) -> pl.DataFrame:
     lines: result of `acme.domain.execution.with_completeness`. One whose settlement was amended
     counts: it is booked again to be in flight again. An incomplete one waits (`rules §7`).
     """
+    crossed = q.minor("crossed")
     other = (
         (pl.col("executed_units") != q.minor("confirmed_units"))
         | (pl.col("executed_consideration") != q.minor("confirmed_consideration"))
-        | (_crossed_money("closing_price") != _crossed_money("booked_price"))
+        # Without a price nothing crossed: no change is known, and null counts as none.
+        | (
+            q.consideration_expr(crossed, q.minor("closing_price"))
+            != q.consideration_expr(crossed, q.minor("booked_price"))
+        )
     )
     return lines.filter(
         pl.col("state").is_in(["booked", "settled"])

@@ -56,7 +56,7 @@ def standing(confirmations: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """
     known = confirmations.filter(pl.col("event_date") <= as_of)
     by_others = known.filter(pl.col("amends") != pl.col("confirmation_id"))
-    amended = by_others.select(pl.col("amends").alias("confirmation_id")).unique()
+    amended = by_others.select(pl.col("amends").alias("confirmation_id"))
     removes = (pl.col("event") == "cancelled") & pl.col("amends").is_not_null()
     return known.join(amended, on="confirmation_id", how="anti").filter(~removes)
 

@@ -69,27 +69,24 @@ def resolve(
     latest = per_file.filter(pl.col("sequence") == pl.col("sequence").max().over("key"))
     disputed = latest.filter(pl.len().over("key") > 1)
     held = _holds(feed, disputed, values, mine, run_date)
-    named = latest.select("key").unique()
     settled = latest.join(disputed.select("key"), on="key", how="anti")
     return Resolved(
         rows=_first_of_its_values(per_file, settled).sort("key"),
-        holds=pl.concat([mine.join(named, on="key", how="anti"), held]).sort("key"),
+        holds=pl.concat([mine.join(latest, on="key", how="anti"), held]).sort("key"),
     )
 
 
 def _first_of_its_values(per_file: pl.DataFrame, latest: pl.DataFrame) -> pl.DataFrame:
     """Return the first row that gave each key its latest values: repeating changes nothing."""
     final = latest.select("key", pl.col("values_sha256").alias("_final"))
-    joined = per_file.join(final, on="key")
-    same = pl.col("values_sha256") == pl.col("_final")
-    changed = joined.filter(~same).group_by("key").agg(pl.col("sequence").max().alias("_changed"))
+    others = pl.col("sequence").filter(pl.col("values_sha256") != pl.col("_final"))
+    changed = others.max().over("key")
     return (
-        joined.filter(same)
-        .join(changed, on="key", how="left")
-        .filter(pl.col("sequence") > pl.col("_changed").fill_null(-1))
+        per_file.join(final, on="key")
+        .filter(changed.is_null() | (pl.col("sequence") > changed))
         .sort("sequence")
-        .unique("key", keep="first", maintain_order=True)
-        .drop("_final", "_changed")
+        .unique("key", keep="first")
+        .drop("_final")
     )
 
 
@@ -106,7 +103,8 @@ def _holds(
 ) -> pl.DataFrame:
     since = dict(earlier.select("key", "first_run_date").iter_rows())
     found = []
-    for (key,), group in disputed.sort("key", "values_sha256").group_by("key", maintain_order=True):
+    ordered = disputed.sort("values_sha256")
+    for (key, file_sha256), group in ordered.group_by("key", "file_sha256"):
         candidates = [
             {name: None if value is None else str(value) for name, value in row.items()}
             for row in group.select(values).iter_rows(named=True)
@@ -117,7 +115,7 @@ def _holds(
                 "key": str(key),
                 "reason": "conflicting_rows",
                 "first_run_date": since.get(str(key), run_date),
-                "file_sha256": group["file_sha256"][0],
+                "file_sha256": str(file_sha256),
                 "candidates": json.dumps(candidates, sort_keys=True),
             }
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from acme.domain.orders import CORRECTION_REASONS, CORRECTIONS, TERMINAL, TRANSITIONS
+from acme.domain.quantities import QUANTITY
 
 
 def misallocated(allocations: pl.DataFrame, booked: pl.DataFrame) -> pl.DataFrame:
@@ -51,20 +52,18 @@ def illegal_transitions(events: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("_correcting").is_null() | (pl.col("_correcting") & ~named))
         .select("order_id", *move)
     )
-    ends = events.filter(pl.col("to_state").is_in(sorted(TERMINAL)))
     twice = (
-        ends.group_by("order_id")
-        .agg(pl.col("from_state").first(), pl.col("to_state").first(), pl.len().alias("_ends"))
-        .filter(pl.col("_ends") > 1)
-        .drop("_ends")
+        events.filter(pl.col("to_state").is_in(sorted(TERMINAL)))
+        .filter(pl.len().over("order_id") > 1)
+        .select("order_id", *move)
     )
     broken = (
         events.sort("order_id", "sequence")
         .with_columns(pl.col("to_state").shift(1).over("order_id").alias("_before"))
-        .filter(pl.col("_before").is_not_null() & (pl.col("_before") != pl.col("from_state")))
-        .select("order_id", "from_state", "to_state")
+        .filter(pl.col("_before") != pl.col("from_state"))
+        .select("order_id", *move)
     )
-    return pl.concat([unlawful, twice, broken]).unique().sort("order_id", "from_state", "to_state")
+    return pl.concat([unlawful, twice, broken]).unique().sort("order_id", *move)
 
 
 def batched_twice(open_orders: pl.DataFrame, batched: pl.DataFrame) -> pl.DataFrame:
@@ -83,9 +82,7 @@ def misnetted(lines: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
     quantity type, since a line is all of them (`rules §6`).
     """
     key = ["book", "asset_id", "quantity_type"]
-    quantity = pl.coalesce(
-        pl.col("units").cast(pl.Decimal(28, 6)), pl.col("amount").cast(pl.Decimal(28, 6))
-    )
+    quantity = pl.coalesce(pl.col("units").cast(QUANTITY), pl.col("amount").cast(QUANTITY))
     members = orders.group_by(key).agg(
         quantity.filter(pl.col("side") == "B").sum().alias("_buys"),
         quantity.filter(pl.col("side") == "S").sum().alias("_sells"),

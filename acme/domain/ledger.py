@@ -43,12 +43,12 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
 
 def pot_account(pot: str | pl.Expr = "pot_id") -> pl.Expr:
     """Name a pot's account."""
-    return pl.format("pot/{}", pl.col(pot) if isinstance(pot, str) else pot)
+    return pl.format("pot/{}", pot)
 
 
 def custodian_account(custodian: str | pl.Expr) -> pl.Expr:
     """Name a custodian's account."""
-    return pl.format("custodian/{}", pl.col(custodian) if isinstance(custodian, str) else custodian)
+    return pl.format("custodian/{}", custodian)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import polars as pl
 
 from acme.domain import quantities as q
 from acme.domain.booking import CANARY_BOOK, CANARY_CUSTODIAN
-from acme.domain.ledger import IN_FLIGHT, SETTLED
+from acme.domain.ledger import SETTLED
 
 FOUND_SCHEMA: dict[str, pl.DataType] = {
     "book": pl.String(),
@@ -82,28 +82,29 @@ def current_statements(statements: pl.DataFrame, as_of: date) -> pl.DataFrame:
 
 def statement_pages(rows: pl.DataFrame) -> pl.DataFrame:
     """Return ACCOUNT, statement_id, whole: whether the pages are exactly 1..`pages`."""
+
+    def listed(column: str) -> pl.Expr:
+        return pl.col(column).unique().sort().cast(pl.String).str.join(",")
+
+    as_many = pl.col("page").n_unique() == pl.col("pages")
     return rows.group_by(*ACCOUNT, "statement_id").agg(
-        (
-            (pl.col("pages").n_unique() == 1)
-            & (pl.col("page").n_unique() == pl.col("pages").first())
-            & (pl.col("page").min() == 1)
-            & (pl.col("page").max() == pl.col("pages").first())
-        ).alias("whole"),
-        pl.col("page").unique().sort().cast(pl.String).str.join(",").alias("delivered"),
-        pl.col("pages").first(),
+        (as_many & pl.col("page").is_between(1, pl.col("pages"))).all().alias("whole"),
+        listed("page").alias("delivered"),
+        listed("pages").alias("announced"),
     )
 
 
 def believed(balances: pl.DataFrame) -> pl.DataFrame:
-    """Return book, custodian_id, basis, asset_id, ours: what we believe each custodian holds."""
+    """Return book, custodian_id, basis, asset_id, ours: what we believe each custodian holds.
+
+    A custodian's balances are settled or in flight: a reserve is a pot's own affair.
+    """
     held = balances.filter(pl.col("account").str.starts_with("custodian/")).with_columns(
         pl.col("account").str.strip_prefix("custodian/").alias("custodian_id"),
         (-pl.col("quantity")).alias("ours"),
     )
     settled = held.filter(pl.col("state") == SETTLED).with_columns(pl.lit("settled").alias("basis"))
-    traded = held.filter(pl.col("state").is_in([SETTLED, IN_FLIGHT])).with_columns(
-        pl.lit("traded").alias("basis")
-    )
+    traded = held.with_columns(pl.lit("traded").alias("basis"))
     return (
         pl.concat([settled, traded])
         .group_by(*ACCOUNT, "asset_id")
@@ -163,19 +164,18 @@ def compare_statements(
             "class": pl.lit("statement_defect"),
             "reference": pl.format("statement:{}", "basis"),
             "evidence": pl.format(
-                "statement {}: pages {} of {}", "statement_id", "delivered", "pages"
+                "statement {}: pages {} of {}", "statement_id", "delivered", "announced"
             ),
         },
     )
     whole = rows.join(pages.filter("whole").select(ACCOUNT), on=ACCOUNT, how="semi")
-    theirs = (
-        whole.filter(pl.col("asset_id").is_not_null())
-        .group_by(*ACCOUNT, "asset_id")
-        .agg(pl.col("units").sum().cast(q.QUANTITY).alias("theirs"))
+    # An empty holding is a row of no asset and no units.
+    theirs = whole.group_by(*ACCOUNT, "asset_id").agg(
+        pl.col("units").sum().cast(q.QUANTITY).alias("theirs")
     )
     ours = believed(balances)
     compared = (
-        ours.join(whole.select(ACCOUNT).unique(), on=ACCOUNT, how="semi")
+        ours.join(whole, on=ACCOUNT, how="semi")
         .join(theirs, on=[*ACCOUNT, "asset_id"], how="full", coalesce=True)
         .join(expected, on=[*ACCOUNT, "asset_id"], how="left")
         .with_columns(
@@ -207,7 +207,7 @@ def _stale(rows: pl.DataFrame, ours: pl.DataFrame) -> pl.DataFrame:
     silent = (
         ours.select("book", "custodian_id")
         .unique()
-        .join(rows.select("book", "custodian_id").unique(), on=["book", "custodian_id"], how="anti")
+        .join(rows, on=["book", "custodian_id"], how="anti")
     )
     return _found(
         silent,
@@ -381,10 +381,9 @@ def _misspent(lines: pl.DataFrame) -> pl.DataFrame:
     bought = pence * (q.UNIT_SCALE * q.PRICE_SCALE // q.CASH_SCALE)
     whole = lines.filter(
         (pl.col("quantity_type") == "A")
-        & (pl.col("executed_consideration") > 0)
         & (q.cash_to_quantity("executed_consideration") == q.minor("net"))
-        & pl.col("closing_price").is_not_null()
     )
+    # Without a closing price nobody knows the units: null, and no difference.
     units = bought // (q.minor("closing_price") * quantum) * quantum
     return _found(
         whole.filter(pl.col("executed_units") != units),
@@ -405,7 +404,7 @@ def unknown_instructions(events: pl.DataFrame, known: pl.DataFrame) -> pl.DataFr
     known: instruction_id of every open line, and of those just ended.
     """
     strangers = (
-        events.join(known.select("instruction_id").drop_nulls(), on="instruction_id", how="anti")
+        events.join(known, on="instruction_id", how="anti")
         .group_by("instruction_id")
         .agg(pl.col("confirmation_id").sort().first())
     )

@@ -9,12 +9,11 @@ RESERVED_SOURCES: Final = frozenset({"rebalancing", "switch", "withdrawal", "ope
 
 # The order in which the orders of a date are taken.
 KIND_RANK: Final = {
-    "contribution": 0,
-    "profile_change": 0,
-    "sell": 1,
-    "switch": 1,
-    "buy": 2,
-    "withdrawal": 3,
+    kind: rank
+    for rank, kinds in enumerate(
+        (("contribution", "profile_change"), ("sell", "switch"), ("buy",), ("withdrawal",))
+    )
+    for kind in kinds
 }
 
 TRANSITIONS: Final[frozenset[tuple[str, str]]] = frozenset(

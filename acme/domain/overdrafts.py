@@ -100,7 +100,7 @@ def causes(evidence: Evidence) -> pl.DataFrame:
             # Takes cash that the pot awaits from sales of the settlement date.
             _causes(evidence.ahead.filter(pl.col("side") == "B"), "settlement_ahead"),
         ]
-    ).unique(maintain_order=True)
+    )
 
 
 def carried(earlier: pl.DataFrame, relevant: pl.DataFrame) -> pl.DataFrame:
@@ -110,5 +110,5 @@ def carried(earlier: pl.DataFrame, relevant: pl.DataFrame) -> pl.DataFrame:
 
 def unexplained(overdrawn: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return the overdrawn pot accounts (`acme.domain.ledger.overdrawn_pots`) without a cause."""
-    named = known.select(pl.format("pot/{}", "pot_id").alias("account"), "book").unique()
+    named = known.select(pl.format("pot/{}", "pot_id").alias("account"), "book")
     return overdrawn.join(named, on=["book", "account"], how="anti")

@@ -115,7 +115,7 @@ def last_prices(price_book: pl.DataFrame, day: date) -> pl.DataFrame:
     return (
         price_book.filter(pl.col("price_date") <= day)
         .sort("price_date")
-        .group_by("asset_id", maintain_order=True)
+        .group_by("asset_id")
         .last()
         .select("asset_id", "closing_price")
     )

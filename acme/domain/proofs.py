@@ -85,7 +85,8 @@ def verify_inclusion(
             return False
         if index % 2 == 1 or index == last:
             node = node_hash(sibling, node)
-            while index % 2 == 0 and index != 0:
+            # Never 0 here: it is odd, or the last of more than one.
+            while index % 2 == 0:
                 index, last = index >> 1, last >> 1
         else:
             node = node_hash(node, sibling)

@@ -1,4 +1,4 @@
-"""Exact arithmetic: scales, the one rounding, truncation, bounds. Nothing about orders or ledgers.
+"""Exact arithmetic: scales, the one rounding, bounds. Nothing about orders or ledgers.
 
 Quantities rest as decimals and are computed as integers of minor units (`rules §1`): units and
 prices carry 6 decimals, cash 2, ratios (weights, bands, stresses) 8. Polars wraps 128-bit
@@ -80,25 +80,6 @@ def unit_quantum_expr(unit_decimals: pl.Expr) -> pl.Expr:
     return unit_decimals.replace_strict(quanta, return_dtype=pl.Int128)
 
 
-def truncate(value: int, quantum: int) -> int:
-    """Cut `value` towards zero to a multiple of `quantum` (`rules §1`, `trunc`)."""
-    cut = abs(value) // quantum * quantum
-    return cut if value >= 0 else -cut
-
-
-def truncated_quotient_expr(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    """Return `trunc(numerator / denominator)` of Int128 columns; the denominator is positive."""
-    return (numerator.abs() // denominator) * numerator.sign()
-
-
-def units_for_amount(pence: int, price: int, unit_decimals: int) -> int:
-    """Return `trunc(amount / price)` at the asset's decimals, in units at 6 decimals."""
-    quantum = unit_quantum(unit_decimals)
-    scaled = abs(pence) * UNIT_SCALE * PRICE_SCALE // CASH_SCALE
-    units = scaled // (price * quantum) * quantum
-    return units if pence >= 0 else -units
-
-
 def minor(column: str | pl.Expr) -> pl.Expr:
     """Return a decimal column as Int128 minor units of its own scale."""
     expression = pl.col(column) if isinstance(column, str) else column
@@ -107,8 +88,8 @@ def minor(column: str | pl.Expr) -> pl.Expr:
 
 def as_decimal(expression: pl.Expr, dtype: pl.Decimal) -> pl.Expr:
     """Turn Int128 minor units into decimals of `dtype`; a value too wide for it raises."""
-    unit = pl.lit(Decimal(1).scaleb(-dtype.scale), dtype=pl.Decimal(38, dtype.scale))
-    return (expression.cast(pl.Decimal(38, 0)) * unit).cast(dtype)
+    unit = pl.lit(Decimal(1).scaleb(-dtype.scale), dtype=pl.Decimal(scale=dtype.scale))
+    return (expression.cast(pl.Decimal()) * unit).cast(dtype)
 
 
 def cash_to_quantity(column: str | pl.Expr) -> pl.Expr:
@@ -129,10 +110,5 @@ def assert_bounds(what: str, *factors: int) -> None:
 
 def largest(frame: pl.DataFrame, column: str) -> int:
     """Return the largest absolute minor-unit value of a decimal or Int128 column (0 if empty)."""
-    series = frame[column]
-    if series.dtype.is_decimal():
-        series = series.to_physical()
-    low, high = series.min(), series.max()
-    if low is None or high is None:
-        return 0
-    return max(abs(int(low)), abs(int(high)))  # type: ignore[arg-type]
+    value = frame[column].to_physical().abs().max()
+    return 0 if value is None else int(value)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from datetime import date
 import polars as pl
 
 from acme.domain import quantities as q
-from acme.domain.admission import BOOKED_STATES, PENDING_STATES
+from acme.domain.admission import PENDING_STATES
 from acme.domain.ledger import SETTLED
 from acme.domain.orders import RESERVED_SOURCES
 from acme.domain.reference import CASH
@@ -105,8 +105,8 @@ def project(balances: pl.DataFrame, orders: pl.DataFrame, market: Market) -> Pro
         .join(assets, on=["book", "asset_id"], how="left")
         .with_columns(
             pl.when(pl.col("side") == "B").then(1).otherwise(-1).cast(pl.Int128).alias("_sign"),
-            q.minor("units").fill_null(0).alias("_units"),
-            q.minor("amount").fill_null(0).alias("_pence"),
+            q.minor("units").alias("_units"),
+            q.minor("amount").alias("_pence"),
             (pl.col("quantity_type") == "U").alias("_in_units"),
             (~pl.col("source").is_in(sorted(RESERVED_SOURCES))).alias("_third_party"),
             (pl.col("kind") == "switch").alias("_switch"),
@@ -168,11 +168,9 @@ def _is_sorted(frame: pl.DataFrame) -> bool:
     return bool(frame.select(ascends.all()).item())
 
 
-def _rows_of(wanted: pl.Series, pots: pl.Series) -> pl.Series:
-    """Return for each number in `wanted` its row in `pots`; null where it has none."""
+def _rows_of(wanted: pl.Series, pots: pl.Series, size: int) -> pl.Series:
+    """Return for each number below `size` in `wanted` its row in `pots`; null where it has none."""
     known = pl.DataFrame({"pot": pots}).with_row_index("row").drop_nulls()
-    highest = pl.concat([wanted, pots]).max()
-    size = highest + 1 if isinstance(highest, int) else 1
     rows = pl.repeat(None, size, dtype=pl.UInt32, eager=True).scatter(known["pot"], known["row"])
     return rows.gather(wanted).alias("row")
 
@@ -185,7 +183,7 @@ def _quiet_and_busy(
     Nothing is to be summed in a quiet pot, and nearly all pots are quiet.
     """
     unsettled = balances.filter(pl.col("state") != SETTLED)["pot"]
-    stirred = pl.concat([unsettled, orders["pot"]]).unique()
+    stirred = pl.concat([unsettled, orders["pot"]])
     is_busy = balances["pot"].is_in(stirred.implode()).alias("_busy")
     marked = balances.lazy().with_columns(is_busy)
     return marked.filter(~pl.col("_busy")), marked.filter("_busy")
@@ -206,9 +204,9 @@ def _switched(pending: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
         .select(
             *POT,
             pl.col("to_asset_id").alias("asset_id"),
-            (scaled // (pl.col("_to_price") * pl.col("_to_quantum")) * pl.col("_to_quantum"))
-            .fill_null(0)
-            .alias("units"),
+            (scaled // (pl.col("_to_price") * pl.col("_to_quantum")) * pl.col("_to_quantum")).alias(
+                "units"
+            ),
             ZERO.alias("available"),
             pl.lit(value=True).alias("has_order"),
             pl.lit(value=False).alias("has_buy"),
@@ -234,18 +232,19 @@ def _positions(
                 *POT,
                 "asset_id",
                 units.alias("units"),
-                pl.when(pl.col("state") == SETTLED).then(units).otherwise(ZERO).alias("available"),
+                pl.when(pl.col("state") == SETTLED).then(units).alias("available"),
                 *[pl.lit(value=False).alias(name) for name in ORDER_FLAGS],
                 "pot",
             )
             .collect()
         )
 
-    # An amount buy of an asset without price adds no units but still counts as holding it.
+    # An amount buy of an asset without price adds no units but still counts as holding it. Nulls
+    # add nothing to a sum.
     ordered = pending.select(
         *POT,
         "asset_id",
-        pl.col("_expected").fill_null(0).alias("units"),
+        pl.col("_expected").alias("units"),
         ZERO.alias("available"),
         pl.lit(value=True).alias("has_order"),
         (pl.col("_third_party") & (pl.col("side") == "B")).alias("has_buy"),
@@ -286,7 +285,7 @@ def _cash(
         return [given.get(name, ZERO).cast(pl.Int128).alias(name) for name in CASH_PARTS]
 
     def held(balances: pl.LazyFrame) -> pl.DataFrame:
-        settled = pl.when(pl.col("state") == SETTLED).then(pence).otherwise(ZERO)
+        settled = pl.when(pl.col("state") == SETTLED).then(pence)
         return (
             balances.filter(pl.col("asset_id") == currency)
             .select(
@@ -303,26 +302,21 @@ def _cash(
     ordered = pending.select(
         *POT,
         *parts(
-            cash=pl.when("_switch")
-            .then(ZERO)
-            .when(pl.col("side") == "B")
-            .then(-1 * pl.col("_worth"))
-            .otherwise(pl.col("_worth")),
+            cash=pl.when(~pl.col("_switch")).then(-1 * pl.col("_sign") * pl.col("_worth")),
             promised=pl.when(unit_buy)
             .then(stressed)
-            .when((pl.col("side") == "B") & unreserved)
-            .then(pl.col("_pence"))
-            .otherwise(ZERO),
+            # Of what is not in units, all are buys.
+            .when(unreserved)
+            .then(pl.col("_pence")),
         ),
         "pot",
     )
-    booked_buys = orders.filter(
-        pl.col("state").is_in(list(BOOKED_STATES)) & (pl.col("side") == "B") & unreserved
-    ).select(*POT, *parts(promised=q.minor("consideration")), "pot")
+    # What is not booked has no consideration yet.
+    booked_buys = orders.filter((pl.col("side") == "B") & unreserved).select(
+        *POT, *parts(promised=q.minor("consideration")), "pot"
+    )
     reserved_pence = q.minor("reserved") // q.QUANTITIES_PER_PENNY
-    withdrawals = orders.filter(
-        (pl.col("kind") == "withdrawal") & pl.col("side").is_null() & pl.col("amount").is_not_null()
-    ).select(
+    withdrawals = orders.filter(pl.col("kind") == "withdrawal").select(
         *POT,
         *parts(
             cash=-1 * q.minor("amount"),
@@ -340,12 +334,13 @@ def _cash(
 
 
 def _booked_sells(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    """Return POT, settlement_date, pence of booked sells whose settlement date is after P."""
-    return orders.filter(
-        pl.col("state").is_in(list(BOOKED_STATES))
-        & (pl.col("side") == "S")
-        & (pl.col("settlement_date") > as_of)
-    ).select(*POT, "settlement_date", q.minor("consideration").alias("pence"))
+    """Return POT, settlement_date, pence of sells whose settlement date is after P.
+
+    What is not booked has no consideration yet.
+    """
+    return orders.filter((pl.col("side") == "S") & (pl.col("settlement_date") > as_of)).select(
+        *POT, "settlement_date", q.minor("consideration").alias("pence")
+    )
 
 
 def _new_sells(pending: pl.DataFrame, run_date: date) -> pl.DataFrame:
@@ -366,7 +361,6 @@ def _assert_products(pending: pl.DataFrame, balances: pl.DataFrame, assets: pl.D
     price = max(q.largest(assets, "_price"), q.largest(assets, "_last"))
     units = max(q.largest(pending, "_units"), q.largest(balances, "quantity"))
     q.assert_bounds("stressed cost", units, price, 4 * q.RATIO_SCALE)
-    q.assert_bounds("amount over price", q.largest(pending, "_pence"), 10**10)
 
 
 def find_due(
@@ -392,10 +386,10 @@ def find_due(
         )
         .join(projection.pots.with_row_index("pot"), on=POT, how="left", maintain_order="left")
     )
-    cash_row = _rows_of(open_pots["pot"], projection.cash["pot"])
+    cash_row = _rows_of(open_pots["pot"], projection.cash["pot"], projection.pots.height)
     cash = projection.cash.select(pl.col(CASH_PARTS).gather(cash_row).fill_null(0))
     open_pots = open_pots.hstack(cash).with_row_index("row")
-    valued, holdings = _value(open_pots, plans, projection.positions, profiles, market)
+    valued, holdings = _value(open_pots, plans, projection, profiles, market)
     return _judge(valued, holdings)
 
 
@@ -417,7 +411,7 @@ def _plans(pots: pl.DataFrame, profiles: Profiles, market: Market) -> pl.DataFra
     facts = (
         weights.join(priced.select("book").unique(), how="cross")
         .join(priced, on=["book", "asset_id"], how="left")
-        .join(parameters, on="risk_profile_id", how="left")
+        .join(parameters, on="risk_profile_id")
         .group_by("book", "risk_profile_id")
         .agg(
             pl.col("weight").filter(of_cash).sum().alias("cash_weight"),
@@ -443,7 +437,7 @@ def _weights(profiles: Profiles) -> pl.DataFrame:
 def _value(
     open_pots: pl.DataFrame,
     plans: pl.DataFrame,
-    positions: pl.DataFrame,
+    projection: Projection,
     profiles: Profiles,
     market: Market,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -459,11 +453,11 @@ def _value(
         .with_columns((pl.col("weight") > pl.col("drift_band")).alias("large"))
         .select("plan", "asset_id", "price", "weight", "large")
     )
-    row = _rows_of(positions["pot"], open_pots["pot"])
+    positions = projection.positions
+    row = _rows_of(positions["pot"], open_pots["pot"], projection.pots.height)
     holdings = (
         positions.lazy()
         .select("asset_id", "units", "has_order", row, open_pots["plan"].gather(row))
-        .filter(pl.col("row").is_not_null())
         .join(terms.lazy(), on=["plan", "asset_id"], how="left")
         .select(
             "row",
@@ -486,11 +480,10 @@ def _value(
         )
         .collect()
     )
-    sums_row = _rows_of(open_pots["row"], sums["row"])
+    sums_row = _rows_of(open_pots["row"], sums["row"], open_pots.height)
     sums = _at(sums, sums_row, ["holdings", "unpriced", "held_large"])
     valued = open_pots.hstack(sums).with_columns(
         (pl.col("cash") + pl.col("holdings").fill_null(0)).alias("value"),
-        pl.col("unpriced").fill_null(value=False),
         pl.col("held_large").fill_null(0),
     )
     return valued, holdings
@@ -503,7 +496,7 @@ def _drifted(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.Series:
     row = holdings["row"]
     value, band = pots["value"].gather(row), pots["band"].gather(row)
     off = (pl.col("worth") - pl.col("weight") * value).abs() > band
-    return holdings.filter(off)["row"].unique()
+    return holdings.filter(off)["row"]
 
 
 def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
@@ -512,7 +505,7 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     q.assert_bounds("weight × value", largest, 2 * q.RATIO_SCALE, PER_RATIO_PENCE)
     drifted = pl.col("row").is_in(_drifted(valued, holdings).implode())
     # An asset of the profile that a pot does not hold is off by its whole weight: |0 - w·V| > d·V.
-    missing = pl.col("held_large") < pl.col("large").fill_null(0)
+    missing = pl.col("held_large") < pl.col("large")
     cash_off = (pl.col("cash") * q.RATIO_SCALE - pl.col("cash_weight") * pl.col("value")).abs()
     due = (
         drifted
@@ -530,7 +523,7 @@ def _judge(valued: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
         # Parameters without weights are no profile: nothing is sold for want of a target.
         .when(pl.col("cash_weight").is_null())
         .then(pl.lit("unknown_profile"))
-        .when(pl.col("unpriced") | pl.col("untargetable").fill_null(value=False))
+        .when(pl.col("unpriced") | pl.col("untargetable"))
         .then(pl.lit("no_price"))
         .when(pl.col("value") <= 0)
         .then(pl.lit("no_value"))
@@ -559,7 +552,7 @@ def propose(
     and with an open withdrawal sell what is available instead. `row` is the pot's row in `due`.
     """
     pots = due.drop("pot", "row", strict=False).with_row_index("row")
-    row = _rows_of(projection.positions["pot"], due["pot"])
+    row = _rows_of(projection.positions["pot"], due["pot"], projection.pots.height)
     positions = projection.positions.with_columns(row)
     terms = _market_terms(market)
     judged = _drop(_deltas(pots, positions, profiles, terms))
@@ -605,17 +598,15 @@ def _deltas(
 ) -> pl.DataFrame:
     """Return the wanted change of every held or targeted asset of the due pots."""
     is_due = pl.col("outcome") == "due"
-    priced = terms.filter(pl.col("price").is_not_null())
-    targets = (
-        profiles.weights.filter((pl.col("asset_id") != CASH) & (pl.col("weight") > 0))
-        .join(priced.select("book", "asset_id", "asset"), on="asset_id")
-        .select("book", "risk_profile_id", "asset", q.minor("weight").alias("weight"))
-    )
+    # Cash is no asset of the market, and a due pot neither holds nor targets what has no price.
+    targets = profiles.weights.join(
+        terms.select("book", "asset_id", "asset"), on="asset_id"
+    ).select("book", "risk_profile_id", "asset", q.minor("weight").alias("weight"))
     targeted = pots.lazy().filter(is_due).join(targets.lazy(), on=["book", "risk_profile_id"])
     held = (
         positions.filter(pots.select(is_due).to_series().gather(positions["row"]))
         .lazy()
-        .join(priced.lazy(), on=["book", "asset_id"])
+        .join(terms.lazy(), on=["book", "asset_id"])
     )
     wide = (
         targeted.select("row", "asset", "weight")
@@ -625,10 +616,7 @@ def _deltas(
             how="full",
             coalesce=True,
         )
-        .with_columns(
-            pl.col("weight", "units", "available").fill_null(0),
-            pl.col(ORDER_FLAGS).fill_null(value=False),
-        )
+        .with_columns(pl.col("weight", "units", "available").fill_null(0))
         .collect()
     )
     wide = pl.concat(
@@ -693,15 +681,13 @@ def _cap(
     buys: pl.DataFrame, sells: pl.DataFrame, projection: Projection, pots: pl.DataFrame
 ) -> pl.DataFrame:
     """Cap buys so that one bad day cannot overdraw the pot (`rules §5.4`)."""
+    _assert_costs(buys)
     costed = buys.with_columns(
         q.stressed_cost_expr(pl.col("delta"), pl.col("price"), pl.col("stress")).alias("cost")
     )
-    _assert_costs(buys)
-    per_pot = costed.group_by("row").agg(
+    per_pot = costed.group_by("row", "settled", "promised").agg(
         pl.col("settlement_date").min().alias("earliest"),
         (pl.col("cost").sum() * q.RATIO_SCALE).alias("need"),
-        pl.col("settled").first(),
-        pl.col("promised").first(),
     )
 
     def numbered(frame: pl.DataFrame) -> pl.DataFrame:
@@ -732,26 +718,25 @@ def _cap(
         .select(
             "row",
             "need",
-            (
-                (pl.col("settled") + pl.col("due_in").fill_null(0) - pl.col("promised"))
-                * q.RATIO_SCALE
-                + pl.col("expected").fill_null(0)
+            # Nulls, where nothing is due or expected, add nothing.
+            pl.sum_horizontal(
+                (pl.col("settled") - pl.col("promised")) * q.RATIO_SCALE,
+                pl.col("due_in") * q.RATIO_SCALE,
+                "expected",
             ).alias("room"),
         )
     )
     joined = costed.join(with_room, on="row")
-    room = pl.max_horizontal(pl.col("room"), ZERO)
     q.assert_bounds("units × room", q.largest(joined, "delta"), q.largest(joined, "room"))
-    cut = pl.col("need") > pl.col("room")
+    # What is needed is spent, and no more than there is; where all is, every buy stays whole.
+    spent = pl.min_horizontal(pl.max_horizontal("room", ZERO), "need")
     capped = joined.with_columns(
-        pl.when(cut)
-        .then(pl.col("delta") * room // (pl.col("need") * pl.col("quantum")) * pl.col("quantum"))
-        .otherwise(pl.col("delta"))
-        .alias("trade")
+        (pl.col("delta") * spent // (pl.col("need") * pl.col("quantum")) * pl.col("quantum")).alias(
+            "trade"
+        )
     )
-    too_small = cut & (
-        q.consideration_expr(pl.col("trade"), pl.col("price")) < pl.col("min_trade")
-    ) | (pl.col("trade") == 0)
+    worth = q.consideration_expr(pl.col("trade"), pl.col("price"))
+    too_small = (worth < pl.col("min_trade")) | (pl.col("trade") == 0)
     return capped.with_columns(
         pl.when(too_small).then(ZERO).otherwise(pl.col("trade")).alias("trade"),
         pl.when(too_small).then(pl.lit("no_room")).otherwise(pl.lit("trade")).alias("outcome"),

@@ -8,6 +8,10 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 
+class DatabaseLostError(Exception):
+    """Postgres cannot be reached, has ended a connection, or has no room; the text says which."""
+
+
 class Connections:
     """Idle connections made by `connect`; a transaction takes one and gives it back.
 
@@ -22,11 +26,20 @@ class Connections:
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor[TupleRow]]:
-        """A cursor of one transaction: committed at the end, rolled back on any exception."""
+        """A cursor of one transaction: committed at the end, rolled back on any exception.
+
+        Raises DatabaseLostError where it is Postgres that fails, not the step.
+        """
         connection = self._take()
         try:
             with connection.transaction(), connection.cursor() as cursor:
                 yield cursor
+        except psycopg.OperationalError as error:
+            lost = _lost(error, broken=connection.broken)
+            connection.close()
+            if lost is None:
+                raise
+            raise lost from error
         except BaseException:
             connection.close()
             raise
@@ -42,9 +55,34 @@ class Connections:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self._connect()
+                try:
+                    return self._connect()
+                except psycopg.OperationalError as error:
+                    raise DatabaseLostError(
+                        f"Postgres cannot be reached: {one_line(error)}"
+                    ) from error
             with suppress(psycopg.Error):
                 connection.execute("SELECT 1")
                 connection.rollback()
                 return connection
             connection.close()
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def _lost(error: psycopg.OperationalError, *, broken: bool) -> DatabaseLostError | None:
+    """Say what became of Postgres; None where it is well, and the step itself was refused."""
+    if isinstance(error, psycopg.errors.DiskFull):
+        return DatabaseLostError(
+            f"Postgres has no room: {one_line(error)}; make room on its disk and run the same"
+            " command again"
+        )
+    if broken:
+        return DatabaseLostError(
+            f"Postgres ended the connection: {one_line(error)}; run the same command again, it"
+            " finds what was done"
+        )
+    return None

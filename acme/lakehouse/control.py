@@ -22,7 +22,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from acme.lakehouse.connections import Connections
+from acme.lakehouse.connections import Connections, one_line
+from acme.lakehouse.failpoints import reach
 from acme.lakehouse.sessions import end_sessions, holder, session_name
 
 # No float: nothing that is stored here may pass through binary fractions.
@@ -197,7 +198,7 @@ class Control:
     def transaction(self) -> Iterator[Cursor[TupleRow]]:
         """A cursor of one transaction: committed at the end, rolled back on any exception.
 
-        Raises ControlUnavailable if Postgres cannot be reached.
+        Raises ControlUnavailable if Postgres cannot be reached, DatabaseLostError if it ends.
         """
         with self._connections.transaction() as cursor:
             yield cursor
@@ -653,12 +654,19 @@ class RunLock:
     def __enter__(self) -> Self:
         """Take the lock and the next epoch; LockTimeout names who holds it."""
         connection = _connect(self._url, session_name(f"run {self.run_date}"))
-        connection.autocommit = True
         try:
+            connection.autocommit = True
             self._take(connection)
+        except psycopg.OperationalError as error:
+            connection.close()
+            raise ControlUnavailable(
+                f"Postgres ended the connection before the run of {self.run_date} was admitted:"
+                f" {one_line(error)}; run it again"
+            ) from error
         except BaseException:
             connection.close()
             raise
+        reach("run.admit:after")
         self._connection = connection
         return self
 
@@ -672,6 +680,7 @@ class RunLock:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        reach("run.end:before")
         # A lost connection has lost the lock already; its successor records the state.
         with suppress(psycopg.Error), connection:
             connection.execute(
@@ -690,7 +699,8 @@ class RunLock:
             ).fetchone()
         except psycopg.Error as error:
             raise Fenced(
-                f"the run of {self.run_date} has lost its lock: the connection is gone"
+                f"the run of {self.run_date} has lost its lock, for Postgres has ended its"
+                " connection: it stops here; run it again"
             ) from error
         if row is None or row[0] != self.epoch:
             raise _fenced(self.run_date, self.epoch, row)
@@ -716,6 +726,7 @@ class RunLock:
             "SELECT holder FROM control.runs WHERE run_date = %s AND state = 'running'",
             [self.run_date],
         ).fetchone()
+        reach("run.admit:before")
         row = connection.execute(
             "INSERT INTO control.runs AS run (run_date, epoch, state, started_at, holder)"
             " VALUES (%s, 1, 'running', clock_timestamp(), %s) ON CONFLICT (run_date) DO UPDATE"
@@ -750,8 +761,7 @@ def _connect(url: str, application_name: str) -> Connection[TupleRow]:
             tcp_user_timeout=30_000,
         )
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
-        raise ControlUnavailable(f"Postgres cannot be reached: {reason}") from error
+        raise ControlUnavailable(f"Postgres cannot be reached: {one_line(error)}") from error
 
 
 def _one(cursor: Cursor[TupleRow]) -> TupleRow:

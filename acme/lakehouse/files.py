@@ -1,12 +1,46 @@
 """Durable file writes and file hashes; nothing here knows what a file means."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from acme.lakehouse.failpoints import reach
+
+
+class DiskFullError(OSError):
+    """There is no room for a file; it does not exist, not even in part."""
+
+    def __str__(self) -> str:
+        """Name the file, and say what to do."""
+        return (
+            f"{self.filename}: {self.strerror}: make room on that disk and run the same command"
+            " again; what was complete is kept"
+        )
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk name `path`, where the system says only what went wrong."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(error.errno, error.strerror, str(path)) from None
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing."""
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def sha256_file(path: Path) -> str:
@@ -35,8 +69,16 @@ def write_atomic(
 
     The bytes go to a new name in the same folder, are flushed to disk, and are renamed onto
     `path`; then the folder is flushed. `mode` are the permission bits (default: what the umask
-    leaves of 0666), `owner` is (uid, gid). A failure leaves `path` as it was and no other file.
+    leaves of 0666), `owner` is (uid, gid). A failure leaves `path` as it was and no other file;
+    its error names `path`.
     """
+    with naming(path):
+        _write_atomic(path, content, mode, owner)
+
+
+def _write_atomic(
+    path: Path, content: bytes, mode: int | None, owner: tuple[int, int] | None
+) -> None:
     reach("file.write:before")
     temporary = path.with_name(f".{secrets.token_hex(12)}.tmp")
     # O_EXCL: a name somebody else planted (a link, say) is never written through.

@@ -33,7 +33,7 @@ from acme.lakehouse import contracts
 from acme.lakehouse.connections import Connections
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.failpoints import reach
-from acme.lakehouse.files import write_atomic
+from acme.lakehouse.files import make_folder, naming, write_atomic
 from acme.lakehouse.home import Home
 from acme.lakehouse.sessions import session_name
 
@@ -173,10 +173,11 @@ class Lake:
         current = self.manifest(run_date)
         changed = {d: p for d, p in written.items() if current.get(d) != p}
         if changed:
-            reach("lake.files:before")
-            for dataset in changed:
-                self._store(run_date, dataset, written[dataset], contents[dataset])
-            reach("lake.files:after")
+            with naming(self.home.lake):
+                reach("lake.files:before")
+                for dataset in changed:
+                    self._store(run_date, dataset, written[dataset], contents[dataset])
+                reach("lake.files:after")
             self._commit(run_date, process, changed)
             reach("lake.manifest:after")
         return written
@@ -185,7 +186,7 @@ class Lake:
         path = self.path(run_date, dataset, partition)
         if partition.rows == 0 or path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomic(path, content)
 
     def _commit(self, run_date: date, process: str, changed: Mapping[str, Partition]) -> None:

@@ -25,7 +25,7 @@ from acme.lakehouse.contracts import FEED_ORDER, Contract
 from acme.lakehouse.control import Detail, LandedFile, ReferenceKind, Scheme, Verdict
 from acme.lakehouse.csv_reading import ROW, header_findings, quoting_findings, typed_batches
 from acme.lakehouse.failpoints import reach
-from acme.lakehouse.files import write_atomic
+from acme.lakehouse.files import make_folder, write_atomic
 from acme.lakehouse.findings import KEPT_MAX, Finding, Findings, findings_json, shown
 from acme.lakehouse.home import Home
 from acme.lakehouse.landing_rules import Context, Repeats, Rules, holiday_key, repeats
@@ -35,6 +35,8 @@ _SIDECAR: Final = ".sha256"
 _SIDECAR_BYTES_MAX: Final = 4096
 _SHA256_DIGITS: Final = 64
 _UNFINISHED: Final = (".tmp", ".part", _SIDECAR)
+# Shorter than .sha256, so that what has a .sha256 has room for it.
+_RETIRED: Final = ".taken"
 # Room for `.<sha>.report.json` in a file name of at most 255 bytes.
 _NAME_BYTES_MAX: Final = 200
 
@@ -490,7 +492,7 @@ def _asset_details(rows: pl.DataFrame, context: Context) -> dict[str, Detail]:
 
 def _write_quarantine_report(home: Home, report: LandingReport) -> LandingReport:
     folder = home.quarantine / report.feed
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = report.name.encode()[:_NAME_BYTES_MAX].decode(errors="ignore")
     stem = f"{name}.{report.file_sha256[:12]}.report"
     document = json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n"
@@ -509,12 +511,14 @@ def sweep_inbox(
     """Land every file that waits, feeds in landing order and files by name; reports in that order.
 
     A file and its .sha256 leave the inbox once the file is durably stored and registered, so a
-    sweep that is cut short is simply swept again. Left alone: names that begin with a dot or end
-    in .tmp, .part or .sha256. A folder that is no feed, and what is no regular file, is reported
-    and left where it is. Raises what `land_file` raises, except for single files.
+    sweep that is cut short is simply swept again; `.NAME.taken` is what such a one had still to
+    remove. Left alone: other names that begin with a dot or end in .tmp, .part or .sha256. A
+    folder that is no feed, and what is no regular file, is reported and left where it is. Raises
+    what `land_file` raises, except for single files.
     """
     reports = [_stray(path, rule) for path, rule in _strays(home.inbox)]
     for feed in FEED_ORDER:
+        _finish_removals(home.inbox / feed)
         for path in _waiting(home.inbox / feed):
             report = _land_waiting(home, control, feed, path, clock_known_at)
             if report is not None:
@@ -572,10 +576,33 @@ def _remove(path: Path, landed: os.stat_result) -> None:
     except FileNotFoundError:
         return
     same = ("st_ino", "st_size", "st_mtime_ns")
-    if all(getattr(now, name) == getattr(landed, name) for name in same):
-        with contextlib.suppress(OSError):
-            sidecar_of(path).unlink()
+    if any(getattr(now, name) != getattr(landed, name) for name in same):
+        return
+    if not os.path.lexists(sidecar_of(path)):
         path.unlink(missing_ok=True)
+        return
+    # Never the .sha256 first: without it, bytes that it did not vouch for would be judged well.
+    retired = path.with_name(f".{path.name}{_RETIRED}")
+    path.replace(retired)
+    reach("landing.retire:after")
+    _finish_removal(retired)
+
+
+def _finish_removals(folder: Path) -> None:
+    """Remove what a sweep that was cut short had landed, and was about to remove."""
+    for retired in folder.glob(f".*{_RETIRED}"):
+        _finish_removal(retired)
+
+
+def _finish_removal(retired: Path) -> None:
+    """Remove a landed file and the .sha256 that came with it, not one that came since."""
+    sidecar = sidecar_of(retired.with_name(retired.name[1 : -len(_RETIRED)]))
+    with contextlib.suppress(OSError):
+        # Set by the system when the file got its other name, and when the .sha256 came.
+        if sidecar.lstat().st_ctime_ns <= retired.lstat().st_ctime_ns:
+            sidecar.unlink()
+    reach("landing.unvouch:after")
+    retired.unlink(missing_ok=True)
 
 
 def _strays(inbox: Path) -> Iterator[tuple[Path, str]]:

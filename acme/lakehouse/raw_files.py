@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from acme.lakehouse.failpoints import reach
-from acme.lakehouse.files import fsync_folder
+from acme.lakehouse.files import fsync_folder, naming
 from acme.lakehouse.findings import Finding
 
 LINE_BYTES_MAX: Final = 1 << 20
@@ -92,7 +92,13 @@ def store(source: BinaryIO, landed: Path) -> RawFacts:
     flushed to disk under its final name before this returns; a copy that is there already is kept.
     Raises OSError where the disk does not take it, and leaves no half file.
     """
+    with naming(landed):
+        return _store(source, landed)
+
+
+def _store(source: BinaryIO, landed: Path) -> RawFacts:
     landed.mkdir(parents=True, exist_ok=True)
+    reach("landing.copy:before")
     temporary = landed / f".{secrets.token_hex(12)}.tmp"
     scan = Scan()
     try:

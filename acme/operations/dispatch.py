@@ -7,7 +7,7 @@ import json
 
 from acme.lakehouse.control import CheckOutcome, Dispatch
 from acme.lakehouse.failpoints import reach
-from acme.lakehouse.files import write_atomic
+from acme.lakehouse.files import make_folder, write_atomic
 from acme.lakehouse.platform import Platform
 
 
@@ -27,7 +27,7 @@ def send_all(platform: Platform) -> int:
 
 def _send(platform: Platform, item: Dispatch) -> None:
     folder = platform.home.outbox / item.custodian_id / item.run_date.isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     digest = hashlib.sha256(item.content).hexdigest()
     write_atomic(folder / f"{item.file_name}.sha256", f"{digest}  {item.file_name}\n".encode())
     reach("dispatch.vouch:after")

@@ -8,7 +8,7 @@ import pytest
 from domain_frames import CUT_OFF, P, T
 
 from acme.domain.admission import Admission, Asset, Decisions, Order, Pot
-from acme.domain.orders import order_id
+from acme.domain.orders import IllegalTransitionError, order_id
 
 USD = "USD"
 MORNING = datetime(2026, 3, 11, 8, tzinfo=CUT_OFF.tzinfo)
@@ -169,6 +169,34 @@ def test_accepted_orders_and_what_they_reserve() -> None:
     assert (bought.side, bought.quantity_type, bought.reserved) == ("B", "A", n("150.25"))
 
 
+@pytest.mark.parametrize(
+    ("order", "state"),
+    [
+        (an("contribution", amount="0"), "settled"),
+        (an("buy", asset_id="A", amount="0"), "accepted"),
+        (an("withdrawal", amount="0"), "settled"),
+    ],
+)
+def test_an_order_of_no_money_moves_none(order: Order, state: str) -> None:
+    one = pot("0")
+    decisions = decide(replace(order), pots=[one])
+    assert reasons(decisions) == {"o1": state}
+    assert (decisions.moves, one.cash) == ([], 0)
+
+
+def test_the_smallest_unit_there_is_can_be_sold() -> None:
+    fine = market(A={"unit_decimals": 6})
+    one = pot(units={"A": "1"})
+    decisions = decide(an("sell", asset_id="A", units="0.000001"), pots=[one], assets=fine)
+    assert reasons(decisions) == {"o1": "accepted"}
+    assert one.units["A"] == 999_999
+
+
+def test_an_order_that_has_ended_is_not_taken_again() -> None:
+    with pytest.raises(IllegalTransitionError, match="'settled' to 'accepted'"):
+        decide(an("buy", asset_id="A", amount="1", state="settled"), pots=[pot("1")])
+
+
 def test_a_change_to_the_same_profile_is_no_change() -> None:
     decisions = decide(an("profile_change", risk_profile_id="R1"))
     assert decisions.reprofiled == set()
@@ -259,6 +287,7 @@ COMMITMENTS = [
         "69.45",
     ),
     (standing("buy", 9, source="switch", asset_id="A", amount="40"), "60"),
+    (standing("buy", 9, source="switch", asset_id="A", amount="0"), "100"),
     # Reserved is not counted twice; what was sold is not there yet.
     (standing("buy", 9, asset_id="A", amount="40", reserved="40"), "100"),
     (
@@ -301,6 +330,16 @@ def test_available_cash(order: Order, expected: str) -> None:
     assert reasons(decide(an("buy", asset_id="A", amount=expected), pots=again[1:])) == {
         "o1": "accepted"
     }
+
+
+def test_a_unit_buy_commits_a_penny_at_least() -> None:
+    """Nothing at 10 000.00, or a million at no price at all: money(0) + 0.01."""
+    nothing = standing("buy", 9, source="rebalancing", asset_id="A", units="0")
+    dear = market(A={"last_price": n("10000")})
+    assert pot("100", orders=[nothing]).available_cash(dear) == n("99.99")
+    many = standing("buy", 9, source="rebalancing", asset_id="A", units="1000000")
+    never = market(A={"last_price": None})
+    assert pot("100", orders=[many]).available_cash(never) == n("99.99")
 
 
 def test_a_waiting_switch_buy_is_committed() -> None:
@@ -357,6 +396,8 @@ def test_a_withdrawal_in_reach_is_paid_at_once() -> None:
     ]
     assert [t.to_state for t in decisions.transitions] == ["accepted", "settled"]
     assert one.cash == n("39.99")
+    paid = decisions.taken[0]
+    assert (paid.reserved, paid.allocated_units, paid.consideration) == (0, 0, 0)
 
 
 def test_a_withdrawal_out_of_reach_reserves_and_waits() -> None:
@@ -452,8 +493,8 @@ def test_a_pot_with_nothing_left_pays_what_it_reserved() -> None:
     ],
 )
 def test_a_pot_with_anything_left_is_not_short_paid(more: dict) -> None:
-    orders = [withdrawal(1, "80"), *more.pop("orders", [])]
-    decisions = decide(pots=[pot("30", orders=[replace(o) for o in orders], **more)])
+    orders = [withdrawal(1, "80"), *[replace(o) for o in more.get("orders", [])]]
+    decisions = decide(pots=[pot("30", **(more | {"orders": orders}))])
     assert reasons(decisions) == {}
 
 
@@ -487,6 +528,9 @@ def test_an_empty_pot_closes_without_a_payment() -> None:
     decisions = decide(all_of_it(), pots=[one])
     assert decisions.moves == []
     assert (one.status, reasons(decisions)) == ("closed", {"o1": "settled"})
+    bare = Pot("live", "P1", "R1", date(2026, 1, 1), "open")
+    assert decide(all_of_it(), pots=[bare]).moves == []
+    assert bare.status == "closed"
 
 
 def test_a_closing_pot_sells_what_it_can() -> None:
@@ -505,6 +549,8 @@ def test_a_closing_pot_sells_what_it_can() -> None:
         n("10.5"),
         T,
     )
+    # The pot knows its new sales: they are unsettled, and it cannot close before they are.
+    assert [o.asset_id for o in one.orders if o.kind == "sell"] == ["A", "B"]
     assert (one.status, one.units["A"], one.units["OFF"]) == ("closing", 0, n("3"))
     assert one.cash == n("30")
 
@@ -540,17 +586,26 @@ def test_what_a_closing_pot_takes(order: Order, expected: str) -> None:
     [
         {"holds_units": True},
         {"units": {"OFF": "1"}},
-        {"orders": standing("sell", 8, asset_id="A", units="1", state="part_executed")},
-        {"orders": standing("buy", 8, source="rebalancing", asset_id="A", units="1")},
+        {"order": standing("sell", 8, asset_id="A", units="1", state="part_executed")},
+        {"order": standing("buy", 8, source="rebalancing", asset_id="A", units="1")},
     ],
 )
 def test_a_closing_pot_stays_open_while_anything_is_left(more: dict) -> None:
-    order = more.pop("orders", None)
-    one = closing("50", *([order] if order else []), **more)
+    orders = [order for name, order in more.items() if name == "order"]
+    one = closing("50", *orders, **{n: v for n, v in more.items() if n != "order"})
     decisions = decide(pots=[one])
     assert one.status == "closing"
     assert "o5" not in reasons(decisions)
     assert one.cash == n("50")
+
+
+@pytest.mark.parametrize(("units", "sold"), [("0", []), ("0.000001", [1])])
+def test_a_closing_pot_sells_the_last_unit_and_not_what_it_has_not(
+    units: str, sold: list[int]
+) -> None:
+    one = closing(units={"A": units}, holds_units=bool(sold))
+    assert [o.units for o in decide(pots=[one]).taken] == sold
+    assert one.status == ("closing" if sold else "closed")
 
 
 def test_a_closing_pot_sells_again_what_comes_free_later() -> None:
@@ -559,6 +614,18 @@ def test_a_closing_pot_sells_again_what_comes_free_later() -> None:
     decisions = decide(pots=[one], assets=market(OFF={"suspended": False}))
     assert [(o.asset_id, o.units) for o in decisions.taken] == [("OFF", n("3"))]
     assert decisions.taken[0].source_ref == "o5:OFF:2026-03-11"
+
+
+def test_a_sale_to_close_names_the_withdrawal_of_all_and_no_other_order() -> None:
+    earlier = [
+        standing("sell", 2, asset_id="OFF"),
+        withdrawal(3, "80"),
+        standing("withdrawal", 4, state="settled", quantity_type=None),
+    ]
+    one = pot(units={"A": "1"}, status="closing", orders=[*earlier, replace(CLOSING_ALL)])
+    decisions = decide(pots=[one])
+    assert [o.source_ref for o in decisions.taken] == ["o5:A:2026-03-11"]
+    assert decisions.taken[0].received_at == CUT_OFF
 
 
 def test_closing_pays_open_withdrawals_first_then_all() -> None:
@@ -576,7 +643,10 @@ def test_closing_pays_open_withdrawals_first_then_all() -> None:
 
 def test_what_a_withdrawal_taken_before_the_close_reserved_is_paid_at_the_close() -> None:
     one = closing("20")
-    decisions = decide(an("withdrawal", 1, amount="50"), pots=[one])
+    decisions = decide(
+        an("withdrawal", 1, amount="50"), an("withdrawal", 2, amount="9"), pots=[one]
+    )
+    assert reasons(decisions) == {"o1": "short_paid", "o2": "insufficient_cash", "o5": "settled"}
     assert [m for m in moves(decisions) if m[0] == "payment"] == [
         ("payment", "o1", USD, Decimal(20))
     ]
@@ -648,6 +718,12 @@ def test_a_switch_buy_is_rejected_as_any_buy(asset_id: str, reason: str) -> None
     decisions = decide(pots=[one])
     assert reasons(decisions) == {"o2": reason}
     assert (decisions.moves, one.cash) == ([], n("40"))
+
+
+def test_a_switch_buy_of_nothing_reserves_nothing() -> None:
+    one = pot("40", orders=[replace(switched(None)[0], amount=0)])
+    decisions = decide(pots=[one])
+    assert (reasons(decisions), decisions.moves) == ({"o2": "accepted"}, [])
 
 
 def test_a_rejected_switch_buy_commits_no_cash() -> None:

@@ -5,6 +5,7 @@ import hashlib
 import polars as pl
 import pytest
 
+from acme.domain import allocation
 from acme.domain import quantities as q
 from acme.domain.allocation import split, tie_break
 
@@ -77,6 +78,25 @@ def test_tie_break_is_the_sha_256_of_batch_and_order() -> None:
     assert tie_break("B-1", "o").startswith("6237c23a3231d735")
 
 
+def test_only_what_is_contested_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+
+    def recorded(batch: str, order: str) -> str:
+        hashed.append(order)
+        return tie_break(batch, order)
+
+    monkeypatch.setattr(allocation, "tie_break", recorded)
+    # x: 2 each, nothing left. y: one left for .67 of .67 and .33. z: one left, two halves.
+    rows = [("x", "a", 4, 1), ("x", "b", 4, 1), ("y", "c", 1, 2), ("y", "d", 1, 1)]
+    found = shares([*rows, ("z", "e", 3, 1), ("z", "f", 3, 1)])
+    assert {o: found[o] for o in "abcd"} == {"a": 2, "b": 2, "c": 1, "d": 0}
+    assert hashed == ["e", "f"]
+
+
+def test_one_order_gets_the_whole() -> None:
+    assert shares([("x", "a", 5, 1), ("y", "b", 7, 10**9)]) == {"a": 5, "b": 7}
+
+
 def test_groups_do_not_share() -> None:
     rows = [("x", "a", 1, 1), ("y", "b", 2, 1), ("x", "c", 1, 3), ("y", "d", 2, 1)]
     # x: 0.25 and 0.75 of 1; y: one each.
@@ -92,8 +112,11 @@ def test_zero_weights_and_zero_totals() -> None:
     assert shares([("x", "a", 0, 0), ("x", "b", 0, 0)]) == {"a": 0, "b": 0}
     assert shares([("x", "a", 0, 1), ("x", "b", 0, 2)]) == {"a": 0, "b": 0}
     assert shares([("x", "a", 9, 0), ("x", "b", 9, 2)]) == {"a": 0, "b": 9}
-    with pytest.raises(ValueError, match="nothing to share"):
-        shares([("x", "a", 1, 0), ("x", "b", 1, 0)])
+
+
+def test_a_total_without_weights_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"nothing to share t=7 over in \['y'\]"):
+        shares([("x", "a", 1, 1), ("y", "b", 7, 0), ("z", "c", 0, 0)])
 
 
 def test_totals_beyond_64_bits() -> None:

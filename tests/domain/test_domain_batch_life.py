@@ -85,6 +85,14 @@ def test_batches_of_two_books_and_dates_stand_apart_in_order() -> None:
     ]
 
 
+def test_batches_are_told_in_the_order_of_their_ids() -> None:
+    days = [date(2026, 3, day) for day in (3, 13, 10, 2, 11, 6, 12, 9)]
+    found = batch_life.states(earlier(), lines(*[(d, "booked") for d in days]), sealed(T))
+    assert found["dealing_date"].to_list() == sorted([*days, T])
+    back = found.reverse().with_columns(from_state=pl.lit("settled"), state=pl.lit("placed"))
+    assert batch_life.illegal_moves(back)["dealing_date"].to_list() == sorted([*days, T])
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -58,6 +58,15 @@ def test_ids() -> None:
         ([buy("7"), sell("5"), sell("9.5")], ("7", "14.5", "7", "7.5", "S")),
         ([buy("7"), sell("5"), sell("2")], ("7", "7", "7", "0", "")),
         ([buy("0.0001")], ("0.0001", "0", "0", "0.0001", "B")),
+        # The smallest net there is, of an asset dealt to six decimals.
+        (
+            [buy("5.000001", asset_id="C"), sell("5", asset_id="C")],
+            ("5.000001", "5", "5", "0.000001", "B"),
+        ),
+        (
+            [buy("5", asset_id="C"), sell("5.000001", asset_id="C")],
+            ("5", "5.000001", "5", "0.000001", "S"),
+        ),
         ([sell("0.0001", kind="switch")], ("0", "0.0001", "0", "0.0001", "S")),
     ],
 )
@@ -98,6 +107,16 @@ def test_members_keep_their_line() -> None:
     ]
 
 
+def test_an_order_of_an_asset_without_terms_is_not_lost() -> None:
+    """It has no line, and that shows; were it gone, nobody would miss it."""
+    given = orders({"order_id": "a"} | buy("1"), {"order_id": "b", "asset_id": "Z"} | buy("1"))
+    members = batching.with_lines(given, TERMS, T)
+    assert dict(members.select("order_id", "line_id").rows()) == {
+        "a": "B-2026-03-11-live-CUST-A-U",
+        "b": None,
+    }
+
+
 def instructed(*rows: dict) -> pl.DataFrame:
     numbered = [{"order_id": f"o{n}"} | r for n, r in enumerate(rows)]
     lines = batching.net(batching.with_lines(orders(*numbered), TERMS, T))
@@ -109,6 +128,16 @@ def test_only_the_net_goes_out() -> None:
     assert found.select("instruction_id", "side", "units", "amount").rows() == [
         ("B-2026-03-11-live-CUST-A-B-U", "B", Decimal(2), None),
     ]
+
+
+def test_instructions_come_in_the_order_of_their_ids() -> None:
+    # By line an amount comes before units; by instruction the buy comes before the sale.
+    given = orders({"order_id": "a"} | sell("1"), {"order_id": "b"} | amount("5"))
+    lines = batching.net(batching.with_lines(given, TERMS, T))
+    expected = ["B-2026-03-11-live-CUST-A-B-A", "B-2026-03-11-live-CUST-A-S-U"]
+    for either in (lines, lines.reverse()):
+        found = batching.instructions(either, T, "USD")
+        assert found["instruction_id"].to_list() == expected
 
 
 def test_the_bytes_of_an_instruction_file() -> None:

@@ -203,6 +203,38 @@ def test_a_unit_buy_allocated_nothing_leaves_no_journal() -> None:
     assert after["state"].to_list() == ["rejected"]
 
 
+@pytest.mark.parametrize(
+    ("order", "units", "money"),
+    [
+        (UNIT_BUY, "0.0001", "0"),  # too little to cost a penny
+        (SELL, "0.0001", "0"),
+        (AMOUNT_BUY, "0", "0.01"),  # a penny that buys no unit
+    ],
+)
+def test_an_order_allocated_anything_is_not_rejected(order: dict, units: str, money: str) -> None:
+    entries, after = booked(order, units, money)
+    assert state_of(entries) == [("placed", "part_executed", None, "post", 0)]
+    assert after.select("allocated_units", "consideration").row(0) == (
+        Decimal(units),
+        Decimal(money),
+    )
+
+
+def test_a_sale_that_no_reserve_stands_behind_delivers_from_settled() -> None:
+    entries, after = booked(SELL | {"reserved": "0"}, "10", "30.00")
+    assert (POT, "reserved", "A") not in posted(entries)
+    assert posted(settled(after)) == {
+        (POT, "in_flight", "A"): "10.00",
+        (CUST, "in_flight", "A"): "-10.00",
+        (POT, "in_flight", "USD"): "-30.00",
+        (BANK, "in_flight", "USD"): "30.00",
+        (POT, "settled", "A"): "-10.00",
+        (CUST, "settled", "A"): "10.00",
+        (POT, "settled", "USD"): "30.00",
+        (BANK, "settled", "USD"): "-30.00",
+    }
+
+
 def test_an_unknown_order_is_executed_from_unknown() -> None:
     entries, _ = booked(UNIT_BUY | {"state": "unknown"}, "10", "25.50")
     assert state_of(entries) == [("unknown", "executed", None, "post", 0)]
@@ -275,6 +307,21 @@ def test_opening_positions_are_settled_against_the_custodian_of_the_book() -> No
     assert journals["journal_id"].n_unique() == 3
 
 
+@pytest.mark.parametrize(("pot", "asset"), [("P9", "A"), ("P1", "Z")])
+def test_an_opening_position_of_an_unknown_pot_or_asset_is_an_error(pot: str, asset: str) -> None:
+    base = {"as_of": P, "event_time": CUT_OFF, "known_at": KNOWN_AT, "units": "1"}
+    known = base | {"pot_id": "P1", "asset_id": "A"}
+    entries = booking.Entries()
+    with pytest.raises(ValueError, match=f"'pot_id': '{pot}', 'asset_id': '{asset}'"):
+        booking.open_positions(
+            entries,
+            frame(POSITION, [known, base | {"pot_id": pot, "asset_id": asset}]),
+            pl.DataFrame({"pot_id": ["P1"], "book": ["live"]}),
+            pl.DataFrame({"asset_id": ["A"], "custodian_id": ["CUST"]}),
+        )
+    assert entries.all_postings().is_empty()
+
+
 SWITCH = SELL | {"kind": "switch", "to_asset_id": "B", "settlement_date": SETTLED_ON}
 
 
@@ -301,6 +348,11 @@ def test_a_booked_switch_calls_for_a_buy_of_its_proceeds() -> None:
         "settlement_date": SETTLED_ON,
     }
     assert {name: bought[name] for name in wanted} == wanted
+
+
+def test_proceeds_of_a_penny_are_bought_for() -> None:
+    _, after = booked(SWITCH, "0.0001", "0.01")
+    assert booking.switch_buys(after)["amount"].to_list() == [Decimal("0.01")]
 
 
 def test_no_buy_without_proceeds() -> None:

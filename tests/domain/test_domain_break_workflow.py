@@ -161,6 +161,13 @@ def test_who_explains_twice_in_a_life_is_named_once() -> None:
         assert row["explained_by"] == hands
 
 
+def test_names_are_kept_and_compared_without_outer_blanks() -> None:
+    (row,), _ = applied(breaks({}), actions({"action": "explain", "actor": "  Bob "}))
+    assert row["explained_by"] == "Bob"
+    assert flow.people("ann;  ; BOB ") == {"ann", "bob"}
+    assert flow.people(None) == set()
+
+
 def test_an_unknown_break_is_told_and_changes_nothing() -> None:
     before = breaks({}, {"break_id": "c"})
     after, outcomes = flow.apply(before, shown(), actions({"break_id": "x"}, {"break_id": "c"}))
@@ -238,6 +245,23 @@ def test_a_record_that_does_not_follow_on_is_found() -> None:
         pl.when(second).then(pl.lit("closed")).otherwise("to_state").alias("to_state")
     )
     assert wrong(before, after, forged) == [("b", "correct moved it to closed")]
+
+
+def test_the_record_is_read_by_time_whatever_the_order_of_its_rows() -> None:
+    before = breaks({})
+    done = ("explain", "correct", "comment", "close")
+    after, outcomes = flow.apply(
+        before,
+        shown(),
+        actions(*[{"action": a, "actor": f"p{n}", "assignee": "x"} for n, a in enumerate(done)]),
+    )
+    assert [row["state"] for row in after.to_dicts()] == ["closed"]
+    assert wrong(before, after, outcomes.reverse()) == []
+
+
+def test_an_action_on_a_break_that_never_was_is_found() -> None:
+    _, outcomes = flow.apply(breaks({}), shown(), actions({"action": "explain"}))
+    assert wrong(breaks(), breaks(), outcomes) == [("b", "was acted on and is gone")]
 
 
 @given(

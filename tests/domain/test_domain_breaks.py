@@ -151,6 +151,12 @@ def test_the_same_break_found_twice_is_one() -> None:
     assert len(carried(found({}, {"evidence": "again"}), earlier())) == 1
 
 
+def test_breaks_keep_the_order_they_were_found_in() -> None:
+    references = [f"r{n * 7 % 50}" for n in range(50)]
+    rows = breaks.with_ids(found(*[{"reference": r} for r in references]))
+    assert rows["reference"].to_list() == references
+
+
 def whole(*accounts: tuple[str, str, str]) -> pl.DataFrame:
     names = ("book", "custodian_id", "basis")
     return frame(
@@ -266,6 +272,10 @@ def test_a_confirmation_stated_anew_is_judged_anew() -> None:
 def test_other_breaks_of_open_instructions_are_judged_every_day(kind: str) -> None:
     before = earlier({"class": kind, "reference": "I1", "basis": None})
     assert disproved(before, whole(), [], open_lines("I1"))
+    # A line that ended has nothing to wait for any more; what its figures were is another matter,
+    # and so is a settlement that failed after another one.
+    ended = disproved(before, whole(), [], open_lines())
+    assert ended == (kind in {"timing", "unknown"})
 
 
 def test_a_line_that_settled_at_its_old_figures_corrects_nothing() -> None:
@@ -309,16 +319,22 @@ def test_no_suspension_for_the_currency_or_a_whole_statement() -> None:
 
 
 def test_an_asset_is_suspended_once_since_its_first_break_per_book() -> None:
+    """Of two that were first seen on the same day the lower break_id is named."""
+    first = {"first_seen": P - timedelta(5)}
+    one, other = ROW | {"reference": "a"}, ROW | {"reference": "c"}
     rows = breaks.suspended_assets(
         earlier(
             {"reference": "b", "first_seen": P},
-            {"reference": "a", "first_seen": P - timedelta(5)},
-            {"book": "canary"},
+            {"reference": "a"} | first,
+            {"reference": "c"} | first,
             {"asset_id": "B", "class": "timing"},
+            {"book": "canary"},
+            {"book": "canary", "asset_id": "0"},
         ),
         "USD",
     )
-    assert rows.select("book", "asset_id", "since").rows() == [
-        ("canary", "A", P),
-        ("live", "A", P - timedelta(5)),
+    assert rows.rows() == [
+        ("canary", "0", identity(ROW | {"book": "canary", "asset_id": "0"}), P),
+        ("canary", "A", identity(ROW | {"book": "canary"}), P),
+        ("live", "A", min(identity(one), identity(other)), P - timedelta(5)),
     ]

@@ -51,11 +51,26 @@ def test_business_dates() -> None:
     assert not CALENDARS.calendar("US").is_business_date(date(2026, 7, 3))
 
 
-def test_a_calendar_closed_for_too_long_is_an_error() -> None:
-    start = date(2026, 3, 11)
-    closed = Calendar(frozenset(start + timedelta(n) for n in range(1, 62)))
+def test_calendars_are_built_from_pairs_of_name_and_holiday() -> None:
+    built = Calendars.of([(DEALING, HOLIDAYS[0]), ("US", HOLIDAYS[2]), (DEALING, HOLIDAYS[1])])
+    assert built.dealing == Calendar(frozenset(HOLIDAYS[:2]))
+    assert built.calendar("US") == Calendar(frozenset({HOLIDAYS[2]}))
+    assert built.calendar("never named") == Calendar(frozenset())
+
+
+@pytest.mark.parametrize(("days", "found"), [(59, True), (60, False)])
+def test_a_calendar_closed_for_too_long_is_an_error(days: int, found: bool) -> None:
+    """The 60th day is the last that is looked at, forward and back."""
+    first = date(2026, 3, 12)
+    last = first + timedelta(days + 1)
+    closed = Calendar(frozenset(first + timedelta(n) for n in range(1, days + 1)))
+    if found:
+        assert (closed.next(first), closed.prev(last)) == (last, first)
+        return
     with pytest.raises(CalendarError):
-        closed.next(start)
+        closed.next(first)
+    with pytest.raises(CalendarError):
+        closed.prev(last)
 
 
 @pytest.mark.parametrize(

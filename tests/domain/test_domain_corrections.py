@@ -50,7 +50,12 @@ def test_news_is_what_counts_for_the_first_time() -> None:
         {"confirmation_id": "due", "event_date": P},
         {"confirmation_id": "not due", "event_date": T},
     )
-    assert ids(corrections.news(landed, waiting, BEFORE, P)) == ["due", "old", "today"]
+    # What has just landed carries the run it landed in.
+    dated = landed.with_columns(pl.lit(T).alias("run_date"))
+    for of_today in (landed, dated):
+        found = corrections.news(of_today, waiting, BEFORE, P)
+        assert ids(found) == ["due", "old", "today"]
+        assert found.columns == landed.columns
 
 
 # ---- looking for ended lines --------------------------------------------------------------------
@@ -66,6 +71,22 @@ def test_events_name_the_lines_to_look_for() -> None:
     assert wanted({"instruction_id": I1}, {"instruction_id": I1}) == [(D, I1, None)]
 
 
+def test_what_is_looked_for_is_sorted_by_date_instruction_and_asset() -> None:
+    days = [D - timedelta(days=n) for n in (3, 0, 4, 1)]
+    names = [f"B-{day}-live-CUST-{asset}-B-U" for asset in "BA" for day in days]
+    priced = tuple((day, asset, "2") for asset in "BA" for day in days)
+    assert wanted(*[{"instruction_id": n} for n in names], priced=priced) == [
+        (day, name, asset)
+        for day in sorted(days)
+        for name, asset in [
+            (None, "A"),
+            (None, "B"),
+            (f"B-{day}-live-CUST-A-B-U", None),
+            (f"B-{day}-live-CUST-B-B-U", None),
+        ]
+    ]
+
+
 @pytest.mark.parametrize(
     "instruction",
     [
@@ -73,6 +94,7 @@ def test_events_name_the_lines_to_look_for() -> None:
         "whatever",
         f"X-{D}-live-CUST-A-B-U",
         "B-2026-02-30-live-CUST-A-B-U",  # no such date
+        f"B-{P}-live-CUST-A-B-U",  # a line of P is booked in this run at the earliest
         f"B-{T}-live-CUST-A-B-U",  # nothing is dealt yet
     ],
 )
@@ -126,6 +148,13 @@ def test_a_line_that_ended_twice_comes_back_as_it_ended_last() -> None:
     assert reopened(*rows, needed=[(D, I1, None)], open_ids=("L1",)) == []
     both = {"line_id": "L1", "instruction_id": I1, "crossed": "1"}
     assert reopened(both, needed=[(D, I1, None), (D, None, "A")]) == [("L1", P)]
+
+
+def test_lines_come_back_in_the_order_of_their_ids() -> None:
+    names = [f"L{n * 7 % 50:02}" for n in range(50)]
+    rows = [{"line_id": n, "instruction_id": f"{n}:{I1}"} for n in names]
+    back = reopened(*rows, needed=[(D, f"{n}:{I1}", None) for n in names])
+    assert back == [(n, P) for n in sorted(names)]
 
 
 # ---- prices of ended lines ----------------------------------------------------------------------
@@ -380,6 +409,8 @@ def test_what_no_pot_can_keep_goes_to_suspense() -> None:
     held = balances(
         {"account": "pot/short", "asset_id": "A", "quantity": "-2"},
         {"account": "pot/short", "asset_id": "B", "quantity": "5"},
+        {"account": "pot/short", "asset_id": "C", "quantity": "0.5"},
+        {"account": "pot/short", "asset_id": "D", "quantity": "0"},
         {"account": "pot/short", "asset_id": "USD", "quantity": "-9"},
         {"account": "pot/short", "asset_id": "A", "state": "in_flight", "quantity": "-7"},
         {"account": "pot/other", "asset_id": "A", "quantity": "-2"},
@@ -388,12 +419,16 @@ def test_what_no_pot_can_keep_goes_to_suspense() -> None:
         {"account": "pot/closed", "asset_id": "B", "state": "in_flight", "quantity": "4"},
         {"account": "pot/both", "asset_id": "A", "quantity": "-1"},
         {"account": "custodian/short", "asset_id": "A", "quantity": "-1"},
+        # A pot may be named as another account is.
+        {"account": "suspense/other", "asset_id": "E", "quantity": "-1"},
     )
 
     def pots(*names: str) -> pl.DataFrame:
         return pl.DataFrame({"book": ["live"] * len(names), "pot_id": list(names)})
 
-    left = corrections.leftovers(held, pots("short", "both"), pots("closed", "both"), "USD")
+    left = corrections.leftovers(
+        held, pots("short", "both", "suspense/other"), pots("closed", "both"), "USD"
+    )
     assert left.rows() == [
         ("live", "both", "settled", "A", Decimal(-1)),
         ("live", "closed", "reserved", "A", Decimal(4)),

@@ -9,6 +9,7 @@ import pytest
 from domain_frames import P, T, column, confirmations, lines, orders, prices
 
 from acme.domain import execution
+from acme.domain.quantities import QuantityOverflowError
 
 TWO_AGO = date(2026, 3, 9)
 PROGRESS = ["executed_units", "executed_consideration", "settled_units", "settled_consideration"]
@@ -81,6 +82,9 @@ def test_progress_counts_settlements_apart_and_takes_the_last_date() -> None:
         ([PART, {"event": "cancelled", "amends": "c1"}, PART], True, False),
         ([{"event": "failed"}], False, False),
         ([PART | {"instruction_id": "another"}], False, False),
+        # One answer is an answer, whatever else was told.
+        ([{"event": "failed"}, PART, {"event": "settled"}], True, False),
+        ([{"event": "failed"}, {"event": "rejected"}], True, True),
     ],
 )
 def test_answers_and_ends(events: list[dict], answered: bool, ended: bool) -> None:
@@ -226,6 +230,23 @@ def test_crossed_consideration_rounds_half_even_once() -> None:
     assert sides(frame) == {"B": (500_000, 100), "S": (500_000, 100)}
 
 
+def test_a_crossing_beyond_128_bits_stops_the_day() -> None:
+    """`rules §1`: products are exact, and an overflow raises. 10^27 x 10^18 are 10^45."""
+    huge = str(10**21)
+    frame = ready(
+        [],
+        prices((P, "A", str(10**12 - 1))),
+        gross_buys=huge,
+        gross_sells=huge,
+        crossed=huge,
+        net="0",
+        side="",
+        instruction_id=None,
+    )
+    with pytest.raises(QuantityOverflowError, match="crossed consideration"):
+        execution.side_totals(frame)
+
+
 def test_sides_without_crossing() -> None:
     frame = ready([PART, {"event": "cancelled"}], NO_PRICE, gross_buys="100", net="100", side="B")
     assert sides(frame) == {"B": (40_000_000, 8_000)}
@@ -304,6 +325,30 @@ def test_an_amount_line_shares_units_and_money_by_amount() -> None:
     assert found == {"a": (33_333_300, 10_000), "b": (16_666_700, 5_000)}
 
 
+def test_an_amount_line_shares_money_by_amount_where_units_do_not_divide() -> None:
+    # 100.00 and 50.00 buy one unit of an asset without decimals: a has it, b has paid its third.
+    frame = ready(
+        [{"units": "1", "price": "150", "consideration": "150.00"}],
+        quantity_type="A",
+        net="150",
+        gross_buys="150",
+        unit_decimals=0,
+    )
+    found = allocated(
+        frame,
+        {"order_id": "a", "quantity_type": "A", "amount": "100.00"},
+        {"order_id": "b", "quantity_type": "A", "amount": "50.00"},
+    )
+    assert found == {"a": (1_000_000, 10_000), "b": (0, 5_000)}
+
+
+def test_orders_of_other_lines_get_nothing_of_a_line() -> None:
+    frame = ready([FULL], net="100", gross_buys="100")
+    order = {"line_id": "L1", "quantity_type": "U", "kind": "buy", "side": "B", "units": "100"}
+    members = orders(order | {"order_id": "a"}, order | {"order_id": "b", "line_id": "L2"})
+    assert execution.allocate(frame, members)["order_id"].to_list() == ["a"]
+
+
 def test_both_sides_of_a_crossed_line_are_shared() -> None:
     # Sells 60 outweigh buys 25; 25 cross at 2 = 50.00; 20 of 35 outside for 40.10, rest cancelled.
     # Sells: 45 units, 90.10 over 40 and 20 ordered: 30 and 15 units; 60.0667 and 30.0333.
@@ -379,6 +424,25 @@ def test_an_external_line_never_settles_by_date() -> None:
     assert settles(FULL, {"event": "failed"}, as_of=date(2026, 4, 30), **BOOKED) == []
 
 
+@pytest.mark.parametrize("part", [{"confirmed_units": "100"}, {"confirmed_consideration": "200"}])
+def test_units_or_money_alone_are_an_external_part(part: dict) -> None:
+    """Free of payment, or money for no units: it settles when the custodian says so."""
+    due = part | {"settlement_date": TWO_AGO}
+    assert settles(**due) == []
+    assert settles(SETTLED, **due) == [("L1", P)]
+
+
+def test_a_corrected_line_settles_again_with_its_old_effective_date() -> None:
+    """`rules §7`: in the run that corrects it, whatever the old events cover."""
+    corrected = {"confirmed_units": "120", "confirmed_consideration": "240.00"}
+    for events in ([], [SETTLED]):
+        found = settles(*events, resettles_on=TWO_AGO, **corrected)
+        assert found == [("L1", TWO_AGO)]
+    assert settles(resettles_on=TWO_AGO, crossed="10", net="0", settlement_date=T) == [
+        ("L1", TWO_AGO)
+    ]
+
+
 def test_a_line_without_external_part_settles_on_its_date() -> None:
     due = {"settlement_date": P, "crossed": "10", "net": "0"}
     assert settles(**due) == [("L1", P)]
@@ -412,6 +476,13 @@ def test_a_confirmation_counts_as_it_was_last_stated() -> None:
         ("b", now["units"][1]),
         ("c", waiting["units"][1]),
     ]
+
+
+def test_confirmations_keep_the_order_they_were_stated_in() -> None:
+    names = [f"c{n * 7 % 50}" for n in range(50)]
+    stated = confirmations(*[{"confirmation_id": name} for name in names])
+    again = execution.as_last_stated(stated[:20], stated[10:])
+    assert again["confirmation_id"].to_list() == names
 
 
 def test_a_confirmation_on_hold_counts_for_nothing() -> None:

@@ -4,6 +4,7 @@ import json
 from datetime import date
 
 import polars as pl
+import pytest
 from domain_frames import P, T, frame
 
 from acme.domain import holds
@@ -44,6 +45,63 @@ def test_rows_of_one_file_that_disagree_hold_their_key_alone() -> None:
     assert (hold["feed"], hold["key"], hold["reason"]) == ("feed", "a|x", "conflicting_rows")
     assert (hold["first_run_date"], hold["file_sha256"]) == (T, "f1")
     assert {c["v"] for c in json.loads(hold["candidates"])} == {"1", "2"}
+
+
+def test_candidates_are_told_by_name_and_a_null_is_none() -> None:
+    (hold,) = resolve({"v": None, "n": "1.5"}, {"v": None, "n": "2"}).holds.rows(named=True)
+    told = {'{"n": "1.500000", "v": null}', '{"n": "2.000000", "v": null}'}
+    assert hold["candidates"] in {f"[{', '.join(p)}]" for p in (sorted(told), sorted(told)[::-1])}
+
+
+def test_candidates_come_in_the_order_of_their_digests() -> None:
+    """One order, whatever that of the rows, and none of them looks preferred."""
+    texts = [f"{n}" for n in range(20)]
+    digest = pl.DataFrame({"v": texts, "n": None}).with_columns(
+        holds.value_digest(["v", "n"]).alias("digest")
+    )
+    for given in (texts, texts[::-1]):
+        (hold,) = resolve(*[{"v": v} for v in given]).holds.rows(named=True)
+        told = [c["v"] for c in json.loads(hold["candidates"])]
+        assert told == digest.sort("digest")["v"].to_list()
+
+
+def test_every_key_is_named_once_in_order() -> None:
+    names = [f"{n * 7 % 50:02}" for n in range(50)]
+    same = resolve(*[{"k": k, "v": "1"} for k in names])
+    assert same.rows["key"].to_list() == [f"{k}|x" for k in sorted(names)]
+    disputed = resolve(*[{"k": k, "v": v} for k in names for v in "12"])
+    assert disputed.holds["key"].to_list() == [f"{k}|x" for k in sorted(names)]
+
+
+def test_an_empty_field_is_part_of_a_key() -> None:
+    found = resolve({"l": None, "v": "1"}, {"k": None, "v": "2"}, {"k": "b", "l": None, "v": "3"})
+    assert values(found) == {"a|": "1", "|x": "2", "b|": "3"}
+
+
+@pytest.mark.parametrize(
+    ("history", "since"),
+    [
+        (["1"], 1),
+        (["1", "1", "1"], 1),  # repeating changes nothing
+        (["1", "2"], 2),
+        (["1", "2", "1"], 3),
+        (["1", "2", "1", "2", "1", "1"], 5),
+        (["2", "3", "1", "1"], 3),
+        # A file that disagrees with itself says nothing of its values.
+        (["12", "1"], 2),
+        (["1", "12", "1", "1"], 3),
+    ],
+)
+def test_a_row_counts_from_the_file_that_first_gave_its_values(
+    history: list[str], since: int
+) -> None:
+    """One file after the other, each with its values of one key; the last is in force."""
+    rows = [{"v": v, "sequence": n} for n, file in enumerate(history, 1) for v in file]
+    found = resolve(*rows[::-1])
+    assert found.rows.select("v", "sequence", "file_sha256").rows() == [
+        (history[-1], since, f"f{since}")
+    ]
+    assert found.rows.columns == [*ROWS, "key", "values_sha256"]
 
 
 def test_a_null_is_a_value_of_its_own() -> None:
@@ -115,8 +173,12 @@ def test_known_keys_are_new_repeated_or_changed() -> None:
     known = pl.DataFrame({"key": ["a|x", "b|x"], "accepted_sha256": [digest["a|x"], "another"]})
     new, quarantined = holds.split_known("feed", resolved, known, "order_already_taken")
     assert new["key"].to_list() == ["c|x"]
-    assert quarantined.select("feed", "key", "rule", "row").rows() == [
-        ("feed", "b|x", "order_already_taken", 3),
+    assert dict(quarantined.schema) == holds.QUARANTINE_SCHEMA
+    assert quarantined.select("feed", "key", "rule", "row", "detail").rows() == [
+        (
+            *("feed", "b|x", "order_already_taken", 3),
+            "accepted earlier with other values; the earlier values stand",
+        ),
     ]
 
 

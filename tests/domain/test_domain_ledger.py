@@ -38,6 +38,25 @@ def test_identity_1_finds_a_journal_that_does_not_balance(
     assert ("live", "J1", asset) in found.select("book", "journal_id", "asset_id").rows()
 
 
+def test_what_breaks_identities_1_and_2_is_told_in_order() -> None:
+    keys = [(b, j, a) for b in ("live", "canary") for j in ("J3", "J1", "J2") for a in "BCA"]
+    rows = [
+        {"book": b, "journal_id": j, "asset_id": a, "account": "pot/P1", "quantity": "1"}
+        for b, j, a in keys
+    ]
+    found = ledger.unbalanced_journals(postings(*rows))
+    assert found.select("book", "journal_id", "asset_id").rows() == sorted(keys)
+    held = [
+        {"book": b, "asset_id": a, "state": s, "account": "pot/P1", "quantity": "1"}
+        for b in ("live", "canary")
+        for a in "BCA"
+        for s in ("settled", "in_flight")
+    ]
+    found = ledger.unbacked_holdings(balances(*held))
+    key = ["book", "asset_id", "state"]
+    assert found.select(key).rows() == sorted(tuple(r[k] for k in key) for r in held)
+
+
 def test_identity_1_does_not_net_over_journals() -> None:
     rows = [GOOD[0], GOOD[1] | {"quantity": "-9"}, GOOD[1] | {"quantity": "-1", "journal_id": "J2"}]
     assert ledger.unbalanced_journals(postings(*rows)).height == 2
@@ -74,6 +93,11 @@ def test_identity_2_counts_reserved_with_settled_and_suspense_with_pots() -> Non
         ({"asset_id": "USD", "state": "in_flight"}, False, False),
         ({"asset_id": "A", "account": "custodian/CUST"}, False, False),
         ({"asset_id": "A", "quantity": "0.000001"}, False, False),
+        ({"asset_id": "A", "quantity": "0"}, False, False),
+        ({"asset_id": "USD", "quantity": "0.01"}, False, False),
+        ({"asset_id": "USD", "quantity": "0"}, False, False),
+        ({"asset_id": "USD", "account": "custodian/BANK"}, False, False),
+        ({"asset_id": "USD", "account": "suspense/correction"}, False, False),
     ],
 )
 def test_identity_3_finds_every_negative_balance(
@@ -82,6 +106,28 @@ def test_identity_3_finds_every_negative_balance(
     frame_ = balances({"account": "pot/P1", "quantity": "-0.000001"} | row)
     assert ledger.negative_balances(frame_, "USD").is_empty() != negative
     assert ledger.overdrawn_pots(frame_, "USD").is_empty() != overdrawn
+
+
+def test_what_breaks_identities_3_and_6_is_told_in_the_order_of_balances() -> None:
+    key = ledger.BALANCE_KEY
+    rows = [
+        {"book": b, "account": f"{kind}/{n}", "state": "settled", "asset_id": a, "quantity": "-1"}
+        for b in ("live", "canary")
+        for kind, n in (("pot", 3), ("pot", 1), ("pot", 2), ("custodian", 2), ("custodian", 1))
+        for a in ("B", "USD", "A")
+    ]
+    every = sorted(tuple(r[k] for k in key) for r in rows)
+    frame_ = balances(*rows)
+    pots = [k for k in every if k[1].startswith("pot/")]
+    assert ledger.negative_balances(frame_, "USD").select(key).rows() == [
+        k for k in pots if k[3] != "USD"
+    ]
+    assert ledger.overdrawn_pots(frame_, "USD").select(key).rows() == [
+        k for k in pots if k[3] == "USD"
+    ]
+    assert ledger.leaked_quantities(frame_).select(key).rows() == [
+        k for k in every if k[0] == "canary" and k not in pots
+    ]
 
 
 SIDES = {
@@ -110,6 +156,17 @@ def allocated(*rows: tuple) -> pl.DataFrame:
 def test_identity_4_finds_what_was_not_shared_out(shares: list, broken: set) -> None:
     executed = allocated(("L", "B", "10", "20.00"), ("L", "S", "1", "2.00"))
     assert set(identities.misallocated(allocated(*shares), executed)["side"]) == broken
+
+
+def test_identity_4_finds_a_side_nobody_shared_in_and_one_nobody_executed() -> None:
+    """Down to one unit for 1.00, and every one, in order."""
+    sides = [(line, side) for line in ("L2", "L3", "L1") for side in "SB"]
+    one = allocated(*[(line, side, "1", "1.00") for line, side in sides])
+    none = allocated()
+    assert identities.misallocated(one, one).is_empty()
+    for shares, executed in ((one, none), (none, one)):
+        found = identities.misallocated(shares, executed)
+        assert found.select("line_id", "side").rows() == sorted(sides)
 
 
 EVENT = {
@@ -174,6 +231,29 @@ def test_lawful_histories_pass_identity_5(moves: list[str]) -> None:
 )
 def test_identity_5_finds_unlawful_histories(moves: list[str]) -> None:
     assert not identities.illegal_transitions(events(*moves)).is_empty()
+
+
+def test_identity_5_tells_every_end_of_an_order_that_ends_twice() -> None:
+    """Each step is lawful and follows on, and yet the order ended twice in one run."""
+    twice = ["executed>settled", "settled>executed:corrected", "executed>settled"]
+    found = identities.illegal_transitions(events(*twice))
+    assert found.rows() == [("o", "executed", "settled")]
+    other = ["placed>rejected", "rejected>executed:corrected", "executed>settled"]
+    found = identities.illegal_transitions(events(*other))
+    assert found.rows() == [("o", "executed", "settled"), ("o", "placed", "rejected")]
+
+
+def test_identity_5_follows_each_order_by_its_own_sequence() -> None:
+    history = events("received>accepted", "accepted>batched", "batched>placed", "placed>executed")
+    later = events("placed>unknown", "unknown>rejected", order="p")
+    assert identities.illegal_transitions(pl.concat([later, history]).reverse()).is_empty()
+    names = [f"o{n * 7 % 50:02}" for n in range(50)]
+    wrong = pl.concat([events("received>placed", "placed>batched", order=n) for n in names])
+    assert identities.illegal_transitions(wrong).rows() == [
+        row
+        for name in sorted(names)
+        for row in ((name, "placed", "batched"), (name, "received", "placed"))
+    ]
 
 
 def test_identity_5_finds_an_order_in_two_batches() -> None:
@@ -253,6 +333,9 @@ NETTED = [
         ({}, []),
         ({"gross_buys": "12.000001"}, ["U"]),
         ({"gross_sells": "8"}, ["U"]),
+        # The line agrees with itself, and not with its orders.
+        ({"gross_buys": "13", "net": "4"}, ["U"]),
+        ({"gross_sells": "8", "crossed": "8", "net": "4"}, ["U"]),
         ({"crossed": "8", "net": "4"}, ["U"]),
         ({"net": "2"}, ["U"]),
         ({"order_count": 4}, ["U"]),
@@ -269,8 +352,26 @@ def test_netting_check_finds_a_changed_line(change: dict, broken: list) -> None:
 
 
 def test_netting_check_finds_a_missing_line_and_a_missing_order() -> None:
-    assert identities.misnetted(frame(LINES, NETTED[:1]), orders(*MEMBERS)).height == 1
-    assert identities.misnetted(frame(LINES, NETTED), orders(*MEMBERS[:3])).height == 1
+    missing = identities.misnetted(frame(LINES, NETTED[:1]), orders(*MEMBERS))
+    assert missing.rows() == [(None, "live", "A", "A")]
+    empty = identities.misnetted(frame(LINES, NETTED), orders(*MEMBERS[:3]))
+    assert empty.rows() == [("A", "live", "A", "A")]
+
+
+@pytest.mark.parametrize(("side", "right"), [("", True), ("B", False), ("S", False)])
+def test_a_line_that_crosses_whole_has_no_side(side: str, right: bool) -> None:
+    whole = NETTED[0] | {"gross_buys": "9", "net": "0", "side": side, "order_count": 2}
+    members = [MEMBERS[2], MEMBERS[2] | {"order_id": "e", "side": "B"}]
+    assert identities.misnetted(frame(LINES, [whole]), orders(*members)).is_empty() == right
+
+
+def test_what_netting_breaks_is_told_by_book_asset_and_quantity_type() -> None:
+    keys = [(b, a, k) for b in ("live", "canary") for a in "CAB" for k in "UA"]
+    rows = [
+        NETTED[0] | dict(zip(("book", "asset_id", "quantity_type"), k, strict=True)) for k in keys
+    ]
+    found = identities.misnetted(frame(LINES, rows), orders())
+    assert found.drop("line_id").rows() == sorted(keys)
 
 
 def test_fold_adds_drops_zeros_and_sorts() -> None:
@@ -303,9 +404,10 @@ def test_posting_sums_equal_keys_and_writes_no_zero() -> None:
         ledger.Leg(pot, "reserved", asset, -1 * n),
         ledger.Leg(ledger.custodian_account(pl.lit("C")), "settled", asset, 0 * n),
     ]
-    found = ledger.post(rows, legs)
-    assert found.select("account", "state", "quantity").rows() == [
-        ("pot/P1", "settled", Decimal("0.000015")),
-    ]
+    for count in (5, 1):
+        found = ledger.post(rows.with_columns(pl.lit(count, dtype=pl.Int128).alias("n")), legs)
+        assert found.select("account", "state", "quantity").rows() == [
+            ("pot/P1", "settled", Decimal(3 * count).scaleb(-6)),
+        ]
     assert ledger.post(rows.clear(), legs).is_empty()
     assert ledger.post(rows, []).is_empty()

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from domain_frames import P, T, balances, confirmations, lines, prices, statements
+from domain_frames import P, T, balances, confirmations, frame, lines, prices, statements
 
 from acme.domain import execution, matching
 
@@ -111,10 +111,8 @@ def test_lines_of_an_asset_are_summed_and_equal_rows_dropped() -> None:
     ],
 )
 def test_pages_must_be_whole(pages: list[tuple[int, int]], defect: bool) -> None:
-    part = Decimal(100) / len(pages)
+    part = Decimal(7) if defect else Decimal(100) / len(pages)
     rows = [A100 | {"units": str(part), "page": p, "pages": n} for p, n in pages]
-    if len(pages) > 1:
-        rows[-1]["units"] = str(100 - part * (len(pages) - 1))
     result = found(*rows, BANK)
     if defect:
         # No comparison: the wrong units of a defective statement are no second break.
@@ -138,6 +136,10 @@ def test_the_latest_landed_statement_counts() -> None:
     whole = A100 | {"file_sha256": "f2", "sequence": 2}
     assert found(*again[:2], whole, BANK) == []
     assert found(*again[:2], whole | {"units": "99"}, BANK)[0][2] == "quantity"
+    # Its statement then is the latest, though another one landed in between.
+    between = A100 | {"units": "1", "file_sha256": "f3", "sequence": 2, "statement_id": "S0"}
+    again[-1] |= {"sequence": 3}
+    assert found(*again, between, BANK) == []
 
 
 def test_statements_of_other_dates_do_not_count() -> None:
@@ -155,6 +157,48 @@ def test_no_statement_is_stale_where_a_balance_is_believed() -> None:
     assert found(ours=[]) == []
     # Either basis is a statement.
     assert found(A100 | {"basis": "traded", "units": "120"}, BANK) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [
+                A100 | {"page": 3, "pages": 3},
+                A100 | {"page": 1, "pages": 2},
+                A100 | {"page": 1, "pages": 2, "asset_id": "B"},
+            ],
+            ("statement_defect", "statement S1: pages 1,3 of 2,3"),
+        ),
+        ([A100 | {"units": "99"}], ("quantity", "ours 100.000000, theirs 99.000000")),
+        (
+            [A100, {"asset_id": "B", "units": "5"}],
+            ("missing_in_ledger", "ours 0.000000, theirs 5.000000"),
+        ),
+        (
+            [{"asset_id": None, "units": None}],
+            ("missing_at_custodian", "ours 100.000000, theirs 0.000000"),
+        ),
+        ([], ("stale_statement", "no statement of this date was delivered")),
+    ],
+)
+def test_what_a_statement_s_break_tells(rows: list[dict], expected: tuple) -> None:
+    """The same whatever the order of the rows."""
+    for given in (rows, rows[::-1]):
+        result = matching.compare_statements(
+            matching.current_statements(statements(*given, BANK), P),
+            balances(*OURS),
+            matching.awaited(execution.progress(lines(), confirmations()), "USD"),
+        )
+        assert result.select("class", "evidence").rows() == [expected]
+
+
+def test_what_is_sold_and_not_settled_is_no_balance_on_the_traded_basis() -> None:
+    """100 settled and all of it sold: a custodian that still shows 3 shows what we do not have."""
+    sold = [OURS[0], OURS[1] | {"quantity": "100"}, OURS[2]]
+    assert found(A100 | {"basis": "traded", "units": "3"}, BANK, ours=sold) == [
+        ("CUST", "A", "missing_in_ledger", "statement:traded", Decimal(3)),
+    ]
 
 
 def test_a_balance_in_flight_alone_is_believed_too() -> None:
@@ -214,11 +258,32 @@ def test_settled_events_of_lines_not_settled_are_timing_on_the_settled_basis() -
             events=confirmations(BOUGHT, settled),
         )
         assert [r[2] for r in result] == ["timing", "timing"]
+    # What has settled is in our books: it is not awaited a second time.
+    result = found(
+        A100 | {"units": "104"},
+        BANK,
+        open_lines=lines(BUY_LINE | {"state": "settled"}),
+        events=confirmations(BOUGHT, settled),
+    )
+    assert [r[2] for r in result] == ["quantity"]
     # An execution alone explains nothing on the settled basis.
     result = found(
         A100 | {"units": "104"}, BANK, open_lines=lines(BUY_LINE), events=confirmations(BOUGHT)
     )
     assert [r[2] for r in result] == ["quantity"]
+
+
+def test_what_several_lines_of_an_asset_await_is_added_up() -> None:
+    """A unit line bought 4 for 8.00, an amount line 3 for 6.00: 7 more units, 14.00 less cash."""
+    other = BUY_LINE | {"line_id": "L2", "instruction_id": "I2", "quantity_type": "A"}
+    bought = {"instruction_id": "I2", "confirmation_id": "c2", "units": "3", "price": "2"}
+    result = found(
+        A100 | {"basis": "traded", "units": "127"},
+        BANK | {"basis": "traded", "units": "486.25"},
+        open_lines=lines(BUY_LINE, other),
+        events=confirmations(BOUGHT, bought | {"consideration": "6.00"}),
+    )
+    assert [r[2] for r in result] == ["timing", "timing"]
 
 
 def test_a_booked_line_is_not_awaited_on_the_traded_basis() -> None:
@@ -251,7 +316,9 @@ FILL = {"units": "10", "price": "2", "consideration": "20.00"}
 
 def test_a_clean_fill_has_no_break() -> None:
     assert instructions(BUY_LINE, FILL) == []
-    assert instructions(BUY_LINE | {"side": ""} | {"instruction_id": None, "net": "0"}) == []
+    # A line that crossed whole sent no instruction and waits for no answer.
+    inside = BUY_LINE | {"side": "", "instruction_id": None, "net": "0"}
+    assert instructions(inside | {"dealing_date": TWO_AGO}) == []
 
 
 def test_confirmed_for_more_than_instructed() -> None:
@@ -259,6 +326,9 @@ def test_confirmed_for_more_than_instructed() -> None:
     assert over == [("quantity", "I1", Decimal(10), Decimal("10.0001"))]
     amount = BUY_LINE | {"quantity_type": "A", "net": "19.99"}
     assert instructions(amount, FILL) == [("quantity", "I1", Decimal("19.99"), Decimal(20))]
+    # Once booked it is told as an amendment, and once only.
+    more = FILL | {"units": "1", "consideration": "2.00"}
+    assert instructions(BOOKED, FILL, more) == [("quantity", "I1", Decimal(10), Decimal(11))]
 
 
 def test_confirmed_for_more_than_instructed_after_it_was_booked() -> None:
@@ -293,6 +363,8 @@ def test_a_failed_settlement() -> None:
     assert instructions(BOOKED, FILL, {"event": "failed"}) == [
         ("settlement_failed", "I1", None, None),
     ]
+    # A failure that a settlement made good is none any more.
+    assert instructions(BOOKED | {"state": "settled"}, FILL, {"event": "failed"}) == []
 
 
 @pytest.mark.parametrize(
@@ -324,13 +396,25 @@ def test_a_settlement_that_fails_after_or_without_another(line: dict, failed: bo
             ],
         ),
         (
+            # The same money for fewer units.
+            {"units": "9"},
+            [
+                ("consideration", "c2", None, Decimal(20)),
+                ("quantity", "I1", Decimal(10), Decimal(9)),
+            ],
+        ),
+        (
             {"event": "cancelled", "units": None, "price": None, "consideration": None},
             [("quantity", "I1", Decimal(10), Decimal(0))],
         ),
     ],
 )
 def test_an_amendment_of_a_booked_line_shows(amendment: dict, expected: list) -> None:
-    assert instructions(BOOKED, FILL, FILL | {"amends": "c1"} | amendment) == expected
+    amended = FILL | {"amends": "c1"} | amendment
+    assert instructions(BOOKED, FILL, amended) == expected
+    # It was answered, however long ago it was dealt.
+    old = BOOKED | {"dealing_date": TWO_AGO}
+    assert "timing" not in [row[0] for row in instructions(old, FILL, amended)]
 
 
 @pytest.mark.parametrize(
@@ -367,6 +451,95 @@ def test_an_amount_fill_buys_the_truncated_units(units: str, broken: bool) -> No
     )
 
 
+def test_an_amount_fill_is_judged_as_a_whole() -> None:
+    # 10.00 at 300 buys 0.0333, which at 300 would be 9.99.
+    line = BUY_LINE | {"quantity_type": "A", "net": "10"}
+    fill = {"units": "0.0333", "price": "300", "consideration": "10.00"}
+    assert instructions(line, fill, closing="300") == []
+    # Half of it is spent: how the units are parted is the custodian's affair.
+    half = {"units": "1.6", "price": "3", "consideration": "5.00"}
+    assert instructions(line, half, closing="3") == []
+    assert instructions(line, half, half, closing="3") == [
+        ("consideration", "I1", Decimal("3.3333"), Decimal("3.2"))
+    ]
+    # Nobody knows what it buys without a price.
+    assert instructions(line, fill, closing=None) == []
+
+
+def test_only_an_amount_line_buys_what_its_money_does() -> None:
+    # 20 units instructed, and 20.00 paid for them.
+    fill = {"units": "20", "price": "1", "consideration": "20.00"}
+    assert instructions(BUY_LINE | {"net": "20"}, fill) == [("price", "c1", Decimal(2), Decimal(1))]
+
+
+def test_only_executions_have_a_price_to_be_judged() -> None:
+    settled = FILL | {"event": "settled", "price": "3"}
+    assert instructions(BOOKED, FILL, settled) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "events", "closing", "expected"),
+    [
+        (
+            BUY_LINE,
+            [FILL | {"units": "10.0001"}],
+            "2",
+            ("quantity", None, "confirmed for more than was instructed; not booked"),
+        ),
+        (
+            BUY_LINE | {"dealing_date": TWO_AGO},
+            [],
+            "2",
+            ("timing", None, "instruction without any answer"),
+        ),
+        (
+            BOOKED,
+            [FILL, {"event": "failed"}],
+            "2",
+            ("settlement_failed", None, "the custodian reports a failed settlement"),
+        ),
+        (
+            BUY_LINE,
+            [FILL | {"price": "2.5", "consideration": "25.00"}],
+            "2",
+            ("price", Decimal("0.5"), "confirmed at another price than the closing price"),
+        ),
+        (
+            BUY_LINE,
+            [FILL | {"consideration": "20.01"}],
+            "2",
+            ("consideration", None, "units 10.000000 at 2.000000 do not make 20.01"),
+        ),
+        (
+            BOOKED,
+            [FILL | {"units": "9", "consideration": "18.00"}],
+            "2",
+            ("quantity", None, "amended after it was booked"),
+        ),
+        (
+            BUY_LINE | {"quantity_type": "A"},
+            [{"units": "3.3332", "price": "3", "consideration": "10.00"}],
+            "3",
+            (
+                "consideration",
+                Decimal("-0.0001"),
+                "units are not what the amount buys at the closing price",
+            ),
+        ),
+    ],
+)
+def test_what_an_instruction_s_break_tells(
+    line: dict, events: list[dict], closing: str, expected: tuple
+) -> None:
+    numbered = [{"confirmation_id": f"c{n}"} | e for n, e in enumerate(events, 1)]
+    told = confirmations(*numbered)
+    judged = execution.with_completeness(
+        execution.progress(lines(line), told), prices((P, "A", closing))
+    )
+    result = matching.compare_instructions(judged, told, TWO_AGO)
+    assert result.select("class", "difference", "evidence").rows() == [expected]
+
+
 def test_no_price_break_without_a_closing_price() -> None:
     assert instructions(BUY_LINE, FILL, closing=None) == []
 
@@ -383,8 +556,34 @@ def test_events_of_instructions_nobody_sent() -> None:
         {"confirmation_id": "c3"},
     )
     result = matching.unknown_instructions(events, lines(BUY_LINE))
-    assert result.select("class", "reference").rows() == [("unknown", "X")]
-    assert "c1" in result["evidence"][0]
+    columns = ["book", "custodian_id", "asset_id", "class", "reference", "evidence"]
+    assert result.select(columns).rows() == [
+        ("live", "", None, "unknown", "X", "confirmation c1 names no open instruction")
+    ]
+
+
+def test_each_balance_that_a_correction_left_in_suspense_is_a_break() -> None:
+    """`rules §7`: one of class `consideration` each, of the asset and custodian that hold it."""
+    schema = dict.fromkeys(
+        ("book", "pot_id", "journal_id", "custodian_id", "asset_id", "state"), pl.String
+    )
+    move = {"book": "live", "custodian_id": "CUST", "state": "settled"}
+    moves = frame(
+        schema | {"quantity": pl.Decimal(28, 6)},
+        [
+            move | {"pot_id": "P1", "journal_id": "J1", "asset_id": "A", "quantity": "-0.5"},
+            move | {"pot_id": "P2", "journal_id": "J2", "asset_id": "B", "quantity": "3"},
+        ],
+    )
+    result = matching.suspended_corrections(moves)
+    assert dict(result.schema) == matching.FOUND_SCHEMA
+    text = "a correction left {} of pot {} in suspense"
+    columns = ["book", "custodian_id", "asset_id", "class", "reference", "difference", "evidence"]
+    both = ("live", "CUST")
+    assert result.select(columns).rows() == [
+        (*both, "A", "consideration", "J1", Decimal("-0.5"), text.format("-0.500000", "P1")),
+        (*both, "B", "consideration", "J2", Decimal(3), text.format("3.000000", "P2")),
+    ]
 
 
 @pytest.mark.parametrize(

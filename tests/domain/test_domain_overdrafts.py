@@ -65,6 +65,7 @@ def caused(
     open_orders: pl.DataFrame | None = None,
     corrected: pl.DataFrame | None = None,
     ahead: pl.DataFrame | None = None,
+    closing: str | None = None,
 ) -> list[tuple[str, str]]:
     empty = allocated((BUY, "1", "1.00", "1", "0")).clear()
     off = pl.DataFrame({"instruction_id": list(off_price)}, schema={"instruction_id": pl.String})
@@ -72,7 +73,7 @@ def caused(
         overdrafts.Evidence(
             empty if shares is None else shares,
             (lines() if open_lines is None else open_lines).with_columns(
-                pl.lit(None, dtype=PRICE).alias("closing_price"),
+                pl.lit(closing and Decimal(closing), dtype=PRICE).alias("closing_price"),
                 pl.lit(value=False).alias("complete"),
             ),
             off,
@@ -125,6 +126,28 @@ def test_causes_of_what_is_late() -> None:
         ("price_on_hold_or_missing", "o1")
     ]
     assert caused(open_lines=lines({}), open_orders=orders(base)) == []
+    # A buy that is late takes no cash from its pot.
+    buy = BUY | late | {"order_id": "o1", "line_id": "L1", "state": "placed"}
+    assert caused(open_orders=orders(buy)) == []
+    # The least that can cross waits for the price; a line that has it, or was booked, does not.
+    least = {"crossed": "0.000001"}
+    assert caused(open_lines=lines(least), open_orders=orders(base)) == [
+        ("price_on_hold_or_missing", "o1")
+    ]
+    assert caused(open_lines=waits, open_orders=orders(base), closing="2") == []
+    booked = lines(least | {"state": "booked"})
+    assert caused(open_lines=booked, open_orders=orders(base)) == []
+
+
+def test_a_cause_stays_with_its_pot_as_long_as_that_matters() -> None:
+    rows = [
+        ("live", "P1", "settlement_late", "o1"),
+        ("live", "P2", "correction", "o2"),
+        ("canary", "P1", "correction", "o3"),
+    ]
+    earlier = pl.DataFrame(rows, schema=overdrafts.CAUSE_SCHEMA, orient="row")
+    matters = pl.DataFrame([("live", "P1")], schema=["book", "pot_id"], orient="row")
+    assert overdrafts.carried(earlier, matters).rows() == rows[:1]
 
 
 def test_an_overdraft_needs_a_cause_of_its_own_pot_and_book() -> None:

@@ -2,8 +2,9 @@
 
 import polars as pl
 import pytest
+from domain_frames import P, T
 
-from acme.domain import pot_ranges
+from acme.domain import pot_ranges, rebalancing
 
 POTS = pl.DataFrame(
     [("live", "c"), ("live", "a"), ("canary", "z"), ("live", "b"), ("canary", "y")],
@@ -15,6 +16,8 @@ HELD = pl.DataFrame(
     schema={"book": pl.String, "pot_id": pl.String, "n": pl.Int64},
     orient="row",
 )
+EMPTY = pl.DataFrame()
+PROFILES, MARKET = rebalancing.Profiles(EMPTY, EMPTY), rebalancing.Market(EMPTY, "USD", T, P)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,23 @@ def test_ranges(size: int, pots: list[str], rows: list[list[int]]) -> None:
 def test_a_range_keeps_the_order_of_rows() -> None:
     [(_, [held]), *_] = pot_ranges.ranges(POTS, [HELD], 4)
     assert held["n"].to_list() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_what_the_ranges_come_to_is_put_together(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Re-balancing hands back the pots it was given, and their balances and orders as trades."""
+
+    def handed_back(
+        pots: pl.DataFrame, balances: pl.DataFrame, orders: pl.DataFrame, *_: object
+    ) -> rebalancing.Result:
+        return rebalancing.Result(pots, pl.concat([balances, orders]))
+
+    monkeypatch.setattr(rebalancing, "rebalance", handed_back)
+    result = pot_ranges.rebalance(POTS, HELD, HELD[:1], PROFILES, MARKET, size)
+    assert "".join(result.decisions["pot_id"]) == "yzabc"
+    assert sorted(n for n in result.trades["n"] if n != 5) == [1, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("size", [0, -1])

@@ -126,6 +126,18 @@ def test_moves_are_measured_from_the_newest_earlier_accepted_price() -> None:
     assert take(book(), (0, 1000), limit=TENTH) == {0: "accepted"}  # nothing to compare with
 
 
+def test_a_price_that_is_taken_away_measures_no_later_one() -> None:
+    # 150 on day 1 is disputed by the file that gives day 2: 150 is half as much again as day 0.
+    b = book(d0=100, d1=150)
+    assert take(b, (1, 150), (1, 151), (2, 150), limit=TENTH) == {1: "held", 2: "held"}
+    assert held(b)[2][0] == "price_limit"
+
+
+def test_the_newest_price_before_a_day() -> None:
+    prices_ = {DAY[0]: 1, DAY[2]: 3, DAY[1]: 2}
+    assert [pricing.newest_before(prices_, d) for d in DAY[:4]] == [None, 1, 2, 3]
+
+
 def test_the_row_order_of_a_file_has_no_effect() -> None:
     rows = [(0, 100), (1, 105), (2, 150), (3, 155)]
     forward, backward = book(), book()
@@ -143,6 +155,9 @@ def test_what_prices_are_still_needed() -> None:
     assert {DAY.index(d) for d, _ in pricing.still_needed(b, DAY[2])} == {1, 2, 3}
     assert {DAY.index(d) for d, _ in pricing.still_needed(b, T)} == {3}
     assert {DAY.index(d) for d, _ in pricing.still_needed(b, DAY[0])} == {0, 1, 2, 3}
+    # What is new in this run is kept whatever its date; what is new and held is no price.
+    news = frozenset({(DAY[0], "A"), (DAY[0], "B")})
+    assert {DAY.index(d) for d, _ in pricing.still_needed(b, T, news)} == {0, 3}
 
 
 def test_prices_of_a_day_and_newest_prices() -> None:

@@ -105,6 +105,14 @@ def test_a_proof_of_another_size_fails() -> None:
         assert not proofs.verify_inclusion(HASHES[7], 7, size, path, root)
 
 
+def test_a_path_that_goes_on_above_the_root_proves_nothing() -> None:
+    """RFC 9162 §2.1.3.2: a node left over fails, even where the hashes come to the root given."""
+    leaf, more = HASHES[:2]
+    assert proofs.verify_inclusion(leaf, 0, 1, [], leaf)
+    for root in (proofs.node_hash(more, leaf), proofs.node_hash(leaf, more)):
+        assert not proofs.verify_inclusion(leaf, 0, 1, [more], root)
+
+
 def test_no_such_leaf() -> None:
     for index in (-1, 8):
         with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""The one rounding, truncation and the bounds (`rules §1`)."""
+"""The one rounding, what a column holds and the bounds (`rules §1`)."""
 
 from decimal import Decimal
 
@@ -116,50 +116,6 @@ def test_stressed_cost(units: int, price: int, stress: int, expected: int) -> No
     assert evaluated(expression, u=units, p=price, s=stress) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "quantum", "expected"),
-    [
-        (1_999_999, 100, 1_999_900),
-        (-1_999_999, 100, -1_999_900),
-        (99, 100, 0),
-        (-99, 100, 0),
-        (100, 100, 100),
-        (-100, 100, -100),
-        (7, 1, 7),
-        (0, 10**6, 0),
-    ],
-)
-def test_truncate_goes_towards_zero(value: int, quantum: int, expected: int) -> None:
-    assert q.truncate(value, quantum) == expected
-
-
-@pytest.mark.parametrize(
-    ("numerator", "denominator", "expected"),
-    [(7, 2, 3), (-7, 2, -3), (1, 2, 0), (-1, 2, 0), (6, 2, 3), (-6, 2, -3), (0, 5, 0)],
-)
-def test_truncated_quotient(numerator: int, denominator: int, expected: int) -> None:
-    expression = q.truncated_quotient_expr(pl.col("n"), pl.col("d"))
-    assert evaluated(expression, n=numerator, d=denominator) == expected
-
-
-@pytest.mark.parametrize(
-    ("pence", "price", "decimals", "expected"),
-    [
-        (10_000, 3_000_000, 4, 33_333_300),  # 100.00 / 3 = 33.3333
-        (-10_000, 3_000_000, 4, -33_333_300),
-        (10_000, 3_000_000, 0, 33_000_000),
-        (10_000, 3_000_000, 6, 33_333_333),
-        (1, 1_000_000_000, 4, 0),  # a penny buys nothing at 1000
-        (1, 100_000_000, 4, 100),  # and exactly one minor unit at 100
-        (100, 1_000_000, 4, 1_000_000),
-        (0, 1_000_000, 4, 0),
-        (99_999_999_999_999_99, 1, 6, 99_999_999_999_999_99 * 10**10),
-    ],
-)
-def test_units_for_amount(pence: int, price: int, decimals: int, expected: int) -> None:
-    assert q.units_for_amount(pence, price, decimals) == expected
-
-
 def test_quanta() -> None:
     assert [q.unit_quantum(d) for d in range(7)] == [10**6, 10**5, 10**4, 1000, 100, 10, 1]
     frame = pl.DataFrame({"d": [0, 4, 6]}, schema={"d": pl.Int32})
@@ -176,13 +132,33 @@ def test_minor_units_and_back() -> None:
         Decimal("-12.345600"),
         None,
     ]
+    doubled = frame.select(q.minor(pl.col("x") + pl.col("x")))
+    assert doubled["x"].to_list() == [-24_691_200, None]
     assert evaluated(q.cash_to_quantity("p"), p=-1234) == -12_340_000
+    assert evaluated(q.cash_to_quantity(-1 * pl.col("p")), p=-1234) == 12_340_000
 
 
-def test_a_value_too_wide_for_its_column_raises() -> None:
-    frame = pl.DataFrame({"x": [10**18]}, schema={"x": pl.Int128})
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [
+        ("UNITS", "999999999999.999999"),
+        ("PRICE", "999999999999.999999"),
+        ("CASH", "9999999999999999.99"),
+        ("RATIO", "9.99999999"),
+        # Ledger quantities: units or cash at 6 decimals, of all members together.
+        ("QUANTITY", "9999999999999999999999.999999"),
+    ],
+)
+def test_what_a_column_holds_at_most(name: str, largest: str) -> None:
+    dtype = getattr(q, name)
+    minor = int(largest.replace(".", ""))
+    for value in (minor, -minor):
+        frame = pl.DataFrame({"x": [value]}, schema={"x": pl.Int128})
+        found = frame.select(q.as_decimal(pl.col("x"), dtype))["x"].item()
+        assert found == Decimal(largest).copy_sign(value)
+    beyond = pl.DataFrame({"x": [minor + 1]}, schema={"x": pl.Int128})
     with pytest.raises(pl.exceptions.PolarsError):
-        frame.select(q.as_decimal(pl.col("x"), q.CASH))
+        beyond.select(q.as_decimal(pl.col("x"), dtype))
 
 
 def test_bounds() -> None:
@@ -196,8 +172,13 @@ def test_bounds() -> None:
 
 def test_largest() -> None:
     frame = pl.DataFrame(
-        {"d": [Decimal("-3.50"), Decimal("2.00")], "i": [5, -9], "n": [None, None]},
-        schema={"d": pl.Decimal(18, 2), "i": pl.Int128, "n": pl.Int128},
+        {
+            "d": [Decimal("-3.50"), None, Decimal("2.00")],
+            "i": [5, -9, 3],
+            "p": [1, -2, 7],
+            "n": [None, None, None],
+        },
+        schema={"d": pl.Decimal(18, 2), "i": pl.Int128, "p": pl.Int128, "n": pl.Int128},
     )
-    assert [q.largest(frame, c) for c in "din"] == [350, 9, 0]
+    assert [q.largest(frame, c) for c in "dipn"] == [350, 9, 7, 0]
     assert q.largest(frame.clear(), "d") == 0

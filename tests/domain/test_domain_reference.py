@@ -9,7 +9,7 @@ from domain_frames import CUT_OFF, KNOWN_AT, P, T, frame
 from acme.domain import booking, holds
 from acme.domain.calendars import Calendars, CutOff
 from acme.domain.day import Day
-from acme.domain.reference import assets_on, profiles_on
+from acme.domain.reference import assets_on, cash_custodian, profiles_on
 from assets.intake.reference import process
 
 DAY = Day(T, P, "USD", CutOff(time(12), "Europe/London"), KNOWN_AT, Calendars({}), event_clock=True)
@@ -143,6 +143,35 @@ def test_the_newest_version_of_an_asset_on_a_date() -> None:
     assert assets_on(table, T).select("asset_id", "name").rows() == [("A", "new")]
     assert assets_on(table, P).select("asset_id", "name").rows() == [("A", "old")]
     assert assets_on(table[::-1], T).select("asset_id", "name").rows() == [("A", "new")]
+
+
+def test_reference_data_of_a_date_is_in_the_order_of_its_keys() -> None:
+    names = [f"A{n * 7 % 50:02}" for n in range(50)]
+    assets = frame(ASSETS, [{"asset_id": a, "valid_from": OLD} for a in names])
+    assert assets_on(assets, T)["asset_id"].to_list() == sorted(names)
+    profiles = [f"R{n * 3 % 7}" for n in range(7)]
+    row = {"valid_from": OLD}
+    weights = [row | {"risk_profile_id": r, "asset_id": a} for a in "CABD" for r in profiles]
+    found = profiles_on(frame(WEIGHTS, weights), T)
+    key = ["risk_profile_id", "asset_id"]
+    assert found.select(key).rows() == sorted((w[key[0]], w[key[1]]) for w in weights)
+    parameters = frame(PARAMETERS, [row | {"risk_profile_id": r} for r in profiles])
+    assert profiles_on(parameters, T)["risk_profile_id"].to_list() == sorted(profiles)
+
+
+def test_cash_is_where_the_currency_is_on_a_date() -> None:
+    held = {"asset_id": "USD", "custodian_id": "BANK", "valid_from": OLD}
+    table = frame(
+        ASSETS,
+        [
+            {"asset_id": "A", "custodian_id": "CUST", "valid_from": OLD},
+            held,
+            held | {"custodian_id": "OTHER", "valid_from": NEW},
+            {"asset_id": "Z", "custodian_id": "CUST", "valid_from": OLD},
+        ],
+    )
+    assert cash_custodian(table, P, "USD") == "BANK"
+    assert cash_custodian(table, T, "USD") == "OTHER"
 
 
 def test_no_opening_position_is_lost() -> None:

@@ -55,7 +55,10 @@ def main() -> int:
     ]
     begun = time.monotonic()
     if waiting:
-        known |= _tried(waiting, options.jobs, console)
+        found = _tried(waiting, options.jobs, console)
+        if len(found) < len(waiting):
+            raise SystemExit(f"a process ended early: see {MEMORY}/worker-*.log")
+        known |= found
         _write(known, every)
     return _report(console, every, known, show=options.show, seconds=time.monotonic() - begun)
 

@@ -7,6 +7,7 @@ failure, and the code is swapped back. Nothing is forked: Polars' threads do not
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import signal
@@ -146,6 +147,7 @@ class Session:
         self.items: dict[str, pytest.Item] = {}
         self.reached: dict[str, set[str]] = {}
         self.seconds: dict[str, float] = {}
+        self.trusted: set[str] = set()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run our work instead of the tests."""
@@ -158,16 +160,22 @@ class Session:
 
     def measure(self, memory: Path) -> None:
         """Run every test once, or read what another process measured of the same tests."""
-        names = sorted(self.items)
+        tests = self._digest()
         if memory.exists():
             told = json.loads(memory.read_text("utf-8"))
-            if told["tests"] == names:
+            if told["tests"] == tests:
                 self._take(told)
                 return
         told = self._measured()
-        told["tests"] = names
+        told["tests"] = tests
         memory.write_text(json.dumps(told), "utf-8")
         self._take(told)
+
+    def _digest(self) -> str:
+        """Return what the names of the tests and the text of their files come to."""
+        files = sorted({str(item.path) for item in self.items.values()})
+        parts = [*sorted(self.items), *[Path(file).read_text("utf-8") for file in files]]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _take(self, told: dict[str, Any]) -> None:
         self.seconds = told["seconds"]
@@ -207,6 +215,9 @@ class Session:
         if function and not self.reached.keys() & wanted:
             # A class: whoever reaches one of its methods.
             wanted = {n for n in self.reached if n.startswith(f"{module}:{function}")}
+        if not wanted and "." in function:
+            # A function in another: whoever reaches the outer one.
+            return self.tests_of(module, function.rpartition(".")[0])
         names = set().union(*[self.reached.get(name, set()) for name in wanted])
         if not function:
             names |= {
@@ -242,10 +253,20 @@ class Session:
         try:
             for name in tests:
                 if _fails(self.items[name]):
-                    return Verdict(KILLED, name)
+                    break
+            else:
+                return Verdict(SURVIVED)
         finally:
             swap.__exit__(None, None, None)
-        return Verdict(SURVIVED)
+        self._trust(name)
+        return Verdict(KILLED, name)
+
+    def _trust(self, name: str) -> None:
+        """Run a test that killed for the first time without the mutant; it must pass again."""
+        if name not in self.trusted and _fails(self.items[name]):
+            sys.stderr.write(f"{name} passes once, and fails when it is run again\n")
+            raise SystemExit(1)
+        self.trusted.add(name)
 
 
 def _out_of_time(number: int, frame: object) -> None:

@@ -197,7 +197,7 @@ def _sites(tree: ast.Module):
 
 
 def _skipped(tree: ast.Module) -> list[Where]:
-    """Return what is no behaviour: docstrings, imports, annotations, types, schemas of columns."""
+    """Return what is no behaviour: docstrings, imports, annotations, types, frozen records."""
     found = []
     for where, node in _walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -207,6 +207,8 @@ def _skipped(tree: ast.Module) -> list[Where]:
             and ast.get_docstring(node) is not None
         ):
             found.append((*where, ("body", 0)))
+        if isinstance(node, ast.ClassDef):
+            found += [(*where, ("decorator_list", n)) for n in range(len(node.decorator_list))]
         if isinstance(node, ast.FunctionDef) and node.returns is not None:
             found.append((*where, ("returns", None)))
         if isinstance(node, (ast.arg, ast.AnnAssign)) and node.annotation is not None:

@@ -117,12 +117,13 @@ def confirmed(dealing: Dealing, lines: pl.DataFrame) -> pl.DataFrame:
             continue
         price = int(dealing.prices[line["asset_id"]].scaleb(6))
         net = int(line["net"].scaleb(6))
+        quantum = q.unit_quantum(line["unit_decimals"])
         if line["quantity_type"] == "U":
-            units = q.truncate(net * part // 16, q.unit_quantum(line["unit_decimals"]))
+            units = net * part // (16 * quantum) * quantum
             pence = q.consideration(units, price)
         else:
             pence = net // 10**4 * part // 16
-            units = q.units_for_amount(pence, price, line["unit_decimals"])
+            units = pence * 10**10 // (price * quantum) * quantum
         base = {"instruction_id": line["instruction_id"], "event_date": AS_OF}
         key = line["instruction_id"]
         if units or pence:

@@ -53,22 +53,6 @@ def test_stressed_cost_is_exact(units: int, price: int, stress: int) -> None:
     assert evaluated(expression, u=units, p=price, s=stress) == expected
 
 
-@given(st.integers(-(10**18), 10**18), PRICES, st.integers(0, 6))
-def test_units_for_an_amount_are_cut_towards_zero(pence: int, price: int, decimals: int) -> None:
-    exact = Fraction(pence, 100) / Fraction(price, 10**6)
-    expected = Fraction(trunc(exact * 10**decimals), 10**decimals)
-    assert Fraction(q.units_for_amount(pence, price, decimals), 10**6) == expected
-    quantum = q.unit_quantum(decimals)
-    assert q.truncate(q.units_for_amount(pence, price, 6), quantum) == expected * 10**6
-
-
-@given(st.integers(-(10**36), 10**36), st.integers(1, 10**20))
-def test_truncated_quotient(numerator: int, denominator: int) -> None:
-    expression = q.truncated_quotient_expr(pl.col("n"), pl.col("d"))
-    found = evaluated(expression, n=numerator, d=denominator)
-    assert found == trunc(Fraction(numerator, denominator))
-
-
 WEIGHTS = st.lists(st.integers(0, 10**6) | st.sampled_from([1, 1, 1, 7]), min_size=1, max_size=12)
 
 

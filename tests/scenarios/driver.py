@@ -26,7 +26,7 @@ from acme.lakehouse.hashing import content_hash
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Lake, Partition
 from acme.lakehouse.landing import LandingReport, land_file, sweep_inbox
-from acme.lakehouse.platform import Platform, initialise
+from acme.lakehouse.platform import Platform, initialise, open_platform
 from orchestration.archetypes import EXECUTORS
 from orchestration.registry import in_order
 from orchestration.runner import run_job
@@ -145,8 +145,19 @@ class Sender:
 class Scenario(Sender):
     """One installation with its own database; `land` files, `run` dates, ask for figures."""
 
-    def __init__(self, root: Path, url: str, *, catalog: bool = False) -> None:
-        """Initialise; `url` is a migrated database. With `catalog` the whole lake is there."""
+    def __init__(
+        self,
+        root: Path,
+        url: str,
+        *,
+        catalog: bool = False,
+        made: bool = False,
+        engine: bool = True,
+    ) -> None:
+        """Initialise; `url` is a migrated database. With `catalog` the whole lake is there.
+
+        One that is `made` is opened only. The second engine needs the catalog, and `engine`.
+        """
         os.environ |= {
             "ACME_HOME": str(root),
             "ACME_CLOCK": "event",
@@ -157,8 +168,12 @@ class Scenario(Sender):
             if not catalog:
                 stack.enter_context(patch("acme.lakehouse.platform.Lake", ManifestLake))
                 stack.enter_context(patch("acme.lakehouse.platform.migrate"))
-            self.platform: Platform = initialise(Home(root), "USD", time(12), "Europe/London")
-        self._catalog = catalog
+            self.platform: Platform = (
+                open_platform(Home(root))
+                if made
+                else initialise(Home(root), "USD", time(12), "Europe/London")
+            )
+        self._engine = catalog and engine
         self.home = self.platform.home
         self._files = 0
 
@@ -233,7 +248,7 @@ class Scenario(Sender):
         with self.admitted(day) as run:
             for archetype, spec in in_order():
                 EXECUTORS[archetype](run, spec)
-                judge(run, spec, second_engine=self._catalog)
+                judge(run, spec, second_engine=self._engine)
 
     def job(self, day: date, name: str = "business_day") -> None:
         """Run a date through its Dagster job, on an instance of its own."""
