@@ -8,6 +8,7 @@ from datetime import date
 import polars as pl
 
 from acme.domain.calendars import Calendar
+from acme.domain.matching import NOT_AS_BOOKED
 
 SUSPENDING = ("quantity", "missing_at_custodian", "missing_in_ledger", "unknown")
 LIVE_STATES = ("open", "explained")
@@ -101,30 +102,63 @@ def carry(
     ).with_columns(age_bucket(pl.col("age")).alias("age_bucket"))
 
 
+def amended(events: pl.DataFrame, news: pl.DataFrame, before: pl.DataFrame) -> frozenset[str]:
+    """Return the confirmations that an event amends, and those that this run states anew.
+
+    events: those that count; news: core.confirmations of the run; before: events stated earlier.
+    """
+    others = events.filter(pl.col("amends") != pl.col("confirmation_id"))
+    anew = news.join(before, on="confirmation_id", how="semi")
+    return frozenset(others["amends"]) | frozenset(anew["confirmation_id"])
+
+
 def disproved(
     earlier: pl.DataFrame,
     whole_statements: pl.DataFrame,
-    confirmations: pl.DataFrame,
+    amended: frozenset[str],
+    stated: pl.DataFrame,
     lines: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return break_id of the earlier breaks that today's evidence is able to disprove.
 
     A statement's break needs a whole statement of the same custodian and basis (any basis for
-    `stale_statement`); a price, consideration or quantity break of an instruction needs its
-    confirmation amended, or its line still open and judged again; others of an instruction are
-    always judged. whole_statements:
-    book, custodian_id, basis. confirmations: all known events. lines: open lines.
+    `stale_statement`). A price or consideration break needs its confirmation amended or stated
+    anew, or its line judged again before it has settled; a quantity break or a failed settlement
+    needs its line judged again, settled or not. What a correction left in suspense nothing
+    disproves; others of an instruction are always judged.
+
+    whole_statements: book, custodian_id, basis. amended: result of `amended`. stated: all events,
+    those on hold too. lines: open lines, and those that ended or were looked at in this run, after
+    `acme.domain.execution.with_completeness`; a disputed one is not judged.
     """
     accounts = set(whole_statements.select("book", "custodian_id", "basis").iter_rows())
     custodians = {(book, custodian) for book, custodian, _ in accounts}
-    revisited = {*confirmations["amends"], *lines["instruction_id"]}
+    undisputed = lines.filter(~pl.col("disputed") & pl.col("instruction_id").is_not_null())
+    known_lines = set(lines["instruction_id"])
+    judged_lines = set(undisputed["instruction_id"])
+    unsettled = undisputed.filter(
+        (pl.col("state") != "settled") & pl.col("closing_price").is_not_null()
+    )
+    of_unsettled = stated.join(unsettled, on="instruction_id", how="semi")
+    of_amended = stated.filter(pl.col("confirmation_id").is_in(sorted(amended)))
+    revisited = {
+        *amended,
+        *of_amended["instruction_id"],
+        *of_unsettled["confirmation_id"],
+        *unsettled["instruction_id"],
+    }
 
     def judged(row: dict[str, str]) -> bool:
         if row["class"] == "stale_statement":
             return (row["book"], row["custodian_id"]) in custodians
         if row["basis"] is not None:
             return (row["book"], row["custodian_id"], row["basis"]) in accounts
-        if row["class"] in {"price", "consideration", "quantity"}:
+        waits = row["reference"].endswith(NOT_AS_BOOKED)
+        if row["class"] == "settlement_failed":
+            return row["reference"] in known_lines
+        if row["class"] == "quantity" or waits:
+            return row["reference"].removesuffix(NOT_AS_BOOKED) in judged_lines
+        if row["class"] in {"price", "consideration"}:
             return row["reference"] in revisited
         return True
 

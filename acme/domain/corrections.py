@@ -106,8 +106,7 @@ def reopened(ended: pl.DataFrame, needed: pl.DataFrame, open_lines: pl.DataFrame
     latest = ended.sort("run_date").unique("line_id", keep="last")
     # A null names nothing: it joins with no row.
     named = latest.join(needed, on="instruction_id", how="semi")
-    crossed = latest.filter(pl.col("crossed") > 0)
-    priced = crossed.join(needed, on=["dealing_date", "asset_id"], how="semi")
+    priced = latest.join(needed, on=["dealing_date", "asset_id"], how="semi")
     return (
         pl.concat([named, priced])
         .unique("line_id")

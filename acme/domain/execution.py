@@ -40,6 +40,15 @@ def not_on_hold(confirmations: pl.DataFrame, holds: pl.DataFrame) -> pl.DataFram
     )
 
 
+def disputed(stated: pl.DataFrame, holds: pl.DataFrame, as_of: date) -> frozenset[str]:
+    """Return the instructions of which an event that counted is on hold (`rules §10`).
+
+    stated: confirmations, those on hold as they were stated before. What was booked with one stays.
+    """
+    held = stated.join(holds.select(pl.col("key").alias("confirmation_id")), on="confirmation_id")
+    return frozenset(held.filter(pl.col("event_date") <= as_of)["instruction_id"])
+
+
 def standing(confirmations: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Return the events up to `as_of` that no other such event amends (`rules §7`).
 
@@ -78,11 +87,15 @@ def progress(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def with_completeness(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+def with_completeness(
+    lines: pl.DataFrame, prices: pl.DataFrame, disputed: frozenset[str] = frozenset()
+) -> pl.DataFrame:
     """Add `closing_price` of the dealing date, `over_confirmed` and `complete` (`rules §7`).
 
-    `lines` is the result of `progress`; prices: price_date, asset_id, closing_price.
+    `lines` is the result of `progress`; prices: price_date, asset_id, closing_price. A booked line
+    of a `disputed` instruction waits as it is; `disputed` says so.
     """
+    booked = pl.col("state").is_in(["booked", "settled"])
     reached = pl.col("_done") >= pl.col("_net")
     priced = (pl.col("crossed") == 0) | pl.col("closing_price").is_not_null()
     return (
@@ -98,9 +111,19 @@ def with_completeness(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame
             .otherwise(q.cash_to_quantity("executed_consideration"))
             .alias("_done"),
         )
-        .with_columns((pl.col("_done") > pl.col("_net")).alias("over_confirmed"))
         .with_columns(
-            ((reached | pl.col("ended")) & priced & ~pl.col("over_confirmed")).alias("complete")
+            (pl.col("_done") > pl.col("_net")).alias("over_confirmed"),
+            (booked & pl.col("instruction_id").is_in(sorted(disputed)))
+            .fill_null(value=False)
+            .alias("disputed"),
+        )
+        .with_columns(
+            (
+                (reached | pl.col("ended"))
+                & priced
+                & ~pl.col("over_confirmed")
+                & ~pl.col("disputed")
+            ).alias("complete")
         )
         .drop("_net", "_done")
     )

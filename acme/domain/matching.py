@@ -26,6 +26,9 @@ FOUND_SCHEMA: dict[str, pl.DataType] = {
     "difference": q.QUANTITY,
     "evidence": pl.String(),
 }
+# Ends the reference of a consideration break between what is booked and what stands (`rules §7`).
+NOT_AS_BOOKED = ":booked"
+CANARY_INSTRUCTION = r"^B-\d{4}-\d{2}-\d{2}-canary-"
 ACCOUNT = ["book", "custodian_id", "basis"]
 
 
@@ -41,8 +44,8 @@ def current_statements(statements: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Return the rows of the statements of `as_of` that count.
 
     statements: core.statements columns, of any date. Of several for one custodian, date and basis
-    the latest landed counts; of a page sent twice under one statement id, its latest file. Equal
-    rows of a file are dropped.
+    the latest landed counts; of a page sent twice under one statement id, its latest file. One
+    sent again in another number of pages is another statement. Equal rows of a file are dropped.
     """
     own_book = pl.when(pl.col("custodian_id") == CANARY_CUSTODIAN).then(pl.lit(CANARY_BOOK))
     of_date = (
@@ -72,9 +75,9 @@ def current_statements(statements: pl.DataFrame, as_of: date) -> pl.DataFrame:
         .group_by(ACCOUNT)
         .last()
     )
-    return pages.join(
-        latest.select(*ACCOUNT, "statement_id"), on=[*ACCOUNT, "statement_id"], how="semi"
-    )
+    counts = pages.join(latest, on=[*ACCOUNT, "statement_id", "sequence"], how="semi")
+    of_it = [*ACCOUNT, "statement_id", "pages"]
+    return pages.join(counts.select(of_it), on=of_it, how="semi")
 
 
 def statement_pages(rows: pl.DataFrame) -> pl.DataFrame:
@@ -226,9 +229,10 @@ def compare_instructions(
     answered by now.
     """
     sent = lines.filter(pl.col("instruction_id").is_not_null())
+    undisputed = sent.filter(~pl.col("disputed"))
     by_line = {"reference": pl.col("instruction_id")}
     over = _found(
-        sent.filter(pl.col("over_confirmed") & (pl.col("state") == "placed")),
+        undisputed.filter("over_confirmed"),
         **by_line,
         **{
             "class": pl.lit("quantity"),
@@ -248,18 +252,44 @@ def compare_instructions(
         **by_line,
         **{"class": pl.lit("timing"), "evidence": pl.lit("instruction without any answer")},
     )
-    failed = _found(
-        sent.filter(pl.col("state") != "settled").join(
-            events.filter(pl.col("event") == "failed"), on="instruction_id", how="semi"
-        ),
-        **by_line,
+    return pl.concat(
+        [
+            over,
+            silent,
+            _failed(sent, events),
+            _mispriced(sent, events),
+            _misspent(sent),
+            _amended(undisputed),
+        ]
+    )
+
+
+def _failed(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the lines whose settlement failed, and that have not settled on that date or later.
+
+    A line that was booked with nothing has nothing to settle.
+    """
+    nothing = (
+        (pl.col("state") == "booked")
+        & (pl.col("confirmed_units") == 0)
+        & (pl.col("confirmed_consideration") == 0)
+        & (pl.col("crossed") == 0)
+    )
+    last = (
+        events.filter(pl.col("event") == "failed")
+        .group_by("instruction_id")
+        .agg(pl.col("event_date").max().alias("_failed_on"))
+    )
+    unsettled = (pl.col("state") != "settled") | (
+        pl.col("_failed_on") > pl.col("settled_effective")
+    )
+    return _found(
+        lines.join(last, on="instruction_id").filter(unsettled & ~nothing),
         **{
+            "reference": pl.col("instruction_id"),
             "class": pl.lit("settlement_failed"),
             "evidence": pl.lit("the custodian reports a failed settlement"),
         },
-    )
-    return pl.concat(
-        [over, silent, failed, _mispriced(sent, events), _misspent(sent), _amended(sent)]
     )
 
 
@@ -309,11 +339,15 @@ def _mispriced(lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _amended(lines: pl.DataFrame) -> pl.DataFrame:
-    """Return booked lines whose standing executions are not what was booked, and wait (`§7`)."""
+    """Return booked lines whose standing executions are not what was booked, and wait (`§7`).
+
+    One confirmed for more than instructed is found by that.
+    """
     units, pence = pl.col("executed_units"), pl.col("executed_consideration")
     other_units = units != q.minor("confirmed_units")
     changed = lines.filter(
         pl.col("state").is_in(["booked", "settled"])
+        & ~pl.col("over_confirmed")
         & (other_units | (pence != q.minor("confirmed_consideration")))
     )
     return _found(
@@ -322,7 +356,9 @@ def _amended(lines: pl.DataFrame) -> pl.DataFrame:
             "class": pl.when(other_units)
             .then(pl.lit("quantity"))
             .otherwise(pl.lit("consideration")),
-            "reference": pl.col("instruction_id"),
+            "reference": pl.when(other_units)
+            .then(pl.col("instruction_id"))
+            .otherwise(pl.col("instruction_id") + NOT_AS_BOOKED),
             "ours": pl.when(other_units)
             .then(pl.col("confirmed_units").cast(q.QUANTITY))
             .otherwise(pl.col("confirmed_consideration").cast(q.QUANTITY)),
@@ -375,7 +411,10 @@ def unknown_instructions(events: pl.DataFrame, known: pl.DataFrame) -> pl.DataFr
     return _found(
         strangers,
         **{
-            "book": pl.lit("live"),
+            # The book of real members, unless the id says otherwise.
+            "book": pl.when(pl.col("instruction_id").str.contains(CANARY_INSTRUCTION))
+            .then(pl.lit(CANARY_BOOK))
+            .otherwise(pl.lit("live")),
             "custodian_id": pl.lit(""),
             "class": pl.lit("unknown"),
             "reference": pl.col("instruction_id"),

@@ -368,14 +368,14 @@ def find_due(
 ) -> pl.DataFrame:
     """Value every pot and say whether it is due (`rules §5`, opening and step 1).
 
-    pots: book, pot_id, risk_profile_id, status, reprofiled. Returns one row per open pot: POT,
-    risk_profile_id, schedule, min_trade, cash, settled, promised, withdrawals, value (pence),
-    `outcome`: unknown_profile, self_select, no_price, no_value, not_due or due, and `pot` (null:
-    the pot has nothing).
+    pots: book, pot_id, risk_profile_id, opened_on, status, reprofiled. Returns one row per open pot
+    (one opened after T is not open yet): POT, risk_profile_id, schedule, min_trade, cash, settled,
+    promised, withdrawals, value (pence), `outcome`: unknown_profile, self_select, no_price,
+    no_value, not_due or due, and `pot` (null: the pot has nothing).
     """
     plans = _plans(pots, profiles, market)
     open_pots = (
-        pots.filter(pl.col("status") == "open")
+        pots.filter((pl.col("status") == "open") & (pl.col("opened_on") <= market.run_date))
         .select(*POT, "risk_profile_id", "reprofiled")
         .join(
             plans,

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import polars as pl
 import pytest
-from domain_frames import P, T, frame
+from domain_frames import UNITS, P, T, frame
 
 from acme.domain import breaks
 from acme.domain.calendars import Calendar
@@ -164,22 +164,37 @@ def whole(*accounts: tuple[str, str, str]) -> pl.DataFrame:
     )
 
 
-def amending(*ids: str) -> pl.DataFrame:
-    """Known events: one that amends each of these confirmations, and one that amends none."""
-    schema = {"confirmation_id": pl.String, "amends": pl.String}
-    rows = [{"confirmation_id": f"new-{i}", "amends": i} for i in ids]
-    return frame(schema, [*rows, {"confirmation_id": "c1"}])
+EVENT = dict.fromkeys(("confirmation_id", "instruction_id", "amends"), pl.String)
+C1 = frame(EVENT, [{"confirmation_id": "c1", "instruction_id": "I1"}])
 
 
-def open_lines(*ids: str) -> pl.DataFrame:
-    return frame({"instruction_id": pl.String}, [{"instruction_id": i} for i in (*ids, None)])
+def disproved(
+    before: pl.DataFrame, accounts: pl.DataFrame, amended: list[str], lines: pl.DataFrame
+) -> bool:
+    """Say whether the one earlier break is, with c1 of I1 and what amends these confirmations."""
+    events = [{"confirmation_id": f"new-{i}", "amends": i} for i in amended]
+    known = breaks.amended(frame(EVENT, events), C1.clear(), C1)
+    return breaks.disproved(before, accounts, known, C1, lines).height == 1
+
+
+def open_lines(
+    *ids: str, state: str = "booked", closing: str | None = "2", disputed: bool = False
+) -> pl.DataFrame:
+    schema = {
+        "instruction_id": pl.String,
+        "state": pl.String,
+        "closing_price": UNITS,
+        "disputed": pl.Boolean,
+    }
+    line = {"state": state, "closing_price": closing, "disputed": disputed}
+    return frame(schema, [line | {"instruction_id": i} for i in (*ids, None)])
 
 
 SETTLED = ("live", "CUST", "settled")
 
 
 @pytest.mark.parametrize(
-    ("change", "accounts", "disproved"),
+    ("change", "accounts", "expected"),
     [
         ({}, [SETTLED], True),
         ({}, [], False),
@@ -198,39 +213,69 @@ SETTLED = ("live", "CUST", "settled")
     ],
 )
 def test_a_statement_s_break_needs_a_whole_statement_of_its_basis(
-    change: dict, accounts: list, disproved: bool
+    change: dict, accounts: list, expected: bool
 ) -> None:
-    found_ = breaks.disproved(earlier(change), whole(*accounts), amending(), open_lines())
-    assert (found_.height == 1) == disproved
+    assert disproved(earlier(change), whole(*accounts), [], open_lines()) == expected
 
 
 @pytest.mark.parametrize("kind", ["price", "consideration"])
 @pytest.mark.parametrize(
-    ("amended", "lines", "disproved"),
-    [([], [], False), (["c1"], [], True), (["other"], ["I1"], False)],
+    ("amended", "lines", "expected"),
+    [
+        ([], open_lines(), False),
+        (["c1"], open_lines(), True),
+        (["other"], open_lines("I1"), True),  # another closing price, while the line is open
+        ([], open_lines("I2"), False),
+        ([], open_lines("I1", closing=None), False),  # on hold
+        ([], open_lines("I1", state="settled"), False),
+        ([], open_lines("I1", disputed=True), False),
+        (["c1"], open_lines("I1", state="settled"), True),
+    ],
 )
-def test_a_price_break_stands_until_its_confirmation_is_amended(
-    kind: str, amended: list[str], lines: list[str], disproved: bool
+def test_a_price_break_stands_until_its_confirmation_is_amended_or_its_open_line_judged(
+    kind: str, amended: list[str], lines: pl.DataFrame, expected: bool
 ) -> None:
     """Neither a statement nor the settlement of its line makes up for a wrong price."""
     before = earlier({"class": kind, "reference": "c1", "basis": None})
-    found_ = breaks.disproved(before, whole(SETTLED), amending(*amended), open_lines(*lines))
-    assert (found_.height == 1) == disproved
+    assert disproved(before, whole(SETTLED), amended, lines) == expected
 
 
 def test_an_instruction_s_arithmetic_is_judged_while_its_line_is_open() -> None:
     before = earlier({"class": "consideration", "reference": "I1", "basis": None})
-    assert breaks.disproved(before, whole(), amending(), open_lines("I1")).height == 1
-    assert breaks.disproved(before, whole(), amending(), open_lines()).is_empty()
+    assert disproved(before, whole(), [], open_lines("I1"))
+    assert not disproved(before, whole(), [], open_lines())
+    settled = open_lines("I1", state="settled")
+    assert not disproved(before, whole(), [], settled)
+    assert disproved(before, whole(), ["c1"], settled)  # of I1
+
+
+@pytest.mark.parametrize("kind", ["quantity", "consideration"])
+def test_what_is_not_as_booked_is_judged_whenever_its_line_is(kind: str) -> None:
+    reference = "I1" if kind == "quantity" else "I1:booked"
+    before = earlier({"class": kind, "reference": reference, "basis": None})
+    settled = open_lines("I1", state="settled", closing=None)
+    assert disproved(before, whole(), [], settled)
+    assert not disproved(before, whole(), [], open_lines("I2"))
+    assert not disproved(before, whole(), [], open_lines("I1", disputed=True))
+
+
+def test_a_confirmation_stated_anew_is_judged_anew() -> None:
+    before = earlier({"class": "price", "reference": "c1", "basis": None})
+    anew = breaks.amended(C1.clear(), C1, C1)
+    assert breaks.disproved(before, whole(), anew, C1.clear(), open_lines()).height == 1
+    assert breaks.amended(C1.clear(), C1, C1.clear()) == frozenset()
+    itself = C1.with_columns(pl.lit("c1").alias("amends"))
+    assert breaks.amended(itself, C1.clear(), C1) == frozenset()
 
 
 @pytest.mark.parametrize("kind", ["quantity", "timing", "settlement_failed", "unknown"])
 def test_other_breaks_of_open_instructions_are_judged_every_day(kind: str) -> None:
     before = earlier({"class": kind, "reference": "I1", "basis": None})
-    assert breaks.disproved(before, whole(), amending(), open_lines("I1")).height == 1
-    # A line that ended has nothing to wait for any more; what its figures were is another matter.
-    ended = breaks.disproved(before, whole(), amending(), open_lines())
-    assert ended.is_empty() == (kind == "quantity")
+    assert disproved(before, whole(), [], open_lines("I1"))
+    # A line that ended has nothing to wait for any more; what its figures were is another matter,
+    # and so is a settlement that failed after another one.
+    ended = disproved(before, whole(), [], open_lines())
+    assert ended == (kind in {"timing", "unknown"})
 
 
 def test_a_line_that_settled_at_its_old_figures_corrects_nothing() -> None:
@@ -240,7 +285,7 @@ def test_a_line_that_settled_at_its_old_figures_corrects_nothing() -> None:
     its asset stays suspended until a correction or a person ends it.
     """
     before = earlier({"class": "quantity", "reference": "I1", "basis": None})
-    assert breaks.disproved(before, whole(), amending(), open_lines()).is_empty()
+    assert not disproved(before, whole(), [], open_lines())
 
 
 SUSPENDS = {"quantity", "missing_at_custodian", "missing_in_ledger", "unknown"}

@@ -127,7 +127,7 @@ def reopened(*rows: dict, needed: list[tuple], open_ids: tuple[str, ...] = ()) -
     return found.select("line_id", "run_date").rows()
 
 
-def test_a_line_is_found_by_its_instruction_or_by_the_price_it_crossed_at() -> None:
+def test_a_line_is_found_by_its_instruction_or_by_the_price_of_its_date() -> None:
     rows = (
         {"line_id": "L1", "instruction_id": I1, "asset_id": "A"},
         {"line_id": "L2", "instruction_id": I2, "asset_id": "B"},
@@ -135,9 +135,10 @@ def test_a_line_is_found_by_its_instruction_or_by_the_price_it_crossed_at() -> N
         {"line_id": "L4", "asset_id": "A", "crossed": "1", "dealing_date": P},
     )
     assert reopened(*rows, needed=[(D, I1, None)]) == [("L1", P)]
-    # A line that crossed nothing does not know the closing price.
-    assert reopened(*rows, needed=[(D, None, "A")]) == [("L3", P)]
-    assert reopened(*rows, needed=[(D, None, "B")]) == []
+    # Where nothing crossed, what was executed may be at another price than the corrected one.
+    assert reopened(*rows, needed=[(D, None, "A")]) == [("L1", P), ("L3", P)]
+    assert reopened(*rows, needed=[(D, None, "B")]) == [("L2", P)]
+    assert reopened(*rows, needed=[(D, None, "C")]) == []
     assert reopened(*rows, needed=[(D, I1, None), (D, None, "A")]) == [("L1", P), ("L3", P)]
 
 

@@ -106,6 +106,21 @@ def complete(*events: dict, closing: pl.DataFrame = CLOSE, **line: object) -> tu
 
 
 FULL = {"units": "100", "price": "2", "consideration": "200.00"}
+
+
+@pytest.mark.parametrize("state", ["placed", "booked", "settled"])
+def test_what_was_booked_with_a_confirmation_on_hold_stays(state: str) -> None:
+    stated = confirmations({"confirmation_id": "c1"}, {"confirmation_id": "c2"} | {"event_date": T})
+    known = execution.disputed(stated, pl.DataFrame({"key": ["c1", "c2"]}), P)
+    assert known == {"I1"}
+    assert execution.disputed(stated, pl.DataFrame({"key": ["c2"]}), P) == frozenset()
+    # What stands without it, the end of the rest, would make the line complete at nothing.
+    events = confirmations({"confirmation_id": "c3", "event": "cancelled"})
+    progressed = execution.progress(lines({"state": state}), execution.standing(events, P))
+    row = execution.with_completeness(progressed, CLOSE, known).row(0, named=True)
+    assert (row["complete"], row["disputed"]) == (state == "placed", state != "placed")
+
+
 NO_PRICE = prices()
 
 

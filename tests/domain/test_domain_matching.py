@@ -132,6 +132,10 @@ def test_the_latest_landed_statement_counts() -> None:
         for u, p, f, s in (("60", 1, "f1", 1), ("41", 2, "f1", 1), ("40", 2, "f2", 2))
     ]
     assert found(*again, BANK) == []
+    # Sent again as one page, under the same id, it is another statement.
+    whole = A100 | {"file_sha256": "f2", "sequence": 2}
+    assert found(*again[:2], whole, BANK) == []
+    assert found(*again[:2], whole | {"units": "99"}, BANK)[0][2] == "quantity"
     # Its statement then is the latest, though another one landed in between.
     between = A100 | {"units": "1", "file_sha256": "f3", "sequence": 2, "statement_id": "S0"}
     again[-1] |= {"sequence": 3}
@@ -327,6 +331,12 @@ def test_confirmed_for_more_than_instructed() -> None:
     assert instructions(BOOKED, FILL, more) == [("quantity", "I1", Decimal(10), Decimal(11))]
 
 
+def test_confirmed_for_more_than_instructed_after_it_was_booked() -> None:
+    amount = BOOKED | {"quantity_type": "A", "net": "20"}
+    dear = FILL | {"amends": "c1", "consideration": "20.01"}
+    assert instructions(amount, FILL, dear) == [("quantity", "I1", Decimal(20), Decimal("20.01"))]
+
+
 @pytest.mark.parametrize(
     ("dealt", "events", "kinds"),
     [
@@ -358,6 +368,22 @@ def test_a_failed_settlement() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "failed"),
+    [
+        ({"state": "settled", "settled_effective": TWO_AGO}, True),
+        ({"state": "settled", "settled_effective": P}, False),
+        ({"confirmed_units": "0", "confirmed_consideration": "0", "crossed": "1"}, True),
+        # Rejected whole: there is nothing to settle.
+        ({"confirmed_units": "0", "confirmed_consideration": "0"}, False),
+        ({"state": "placed", "confirmed_units": "0", "confirmed_consideration": "0"}, True),
+    ],
+)
+def test_a_settlement_that_fails_after_or_without_another(line: dict, failed: bool) -> None:
+    found_ = instructions(BOOKED | line, {"event": "failed", "event_date": P})
+    assert ("settlement_failed" in {row[0] for row in found_}) == failed
+
+
+@pytest.mark.parametrize(
     ("amendment", "expected"),
     [
         ({}, []),
@@ -365,7 +391,7 @@ def test_a_failed_settlement() -> None:
         (
             {"consideration": "20.01"},
             [
-                ("consideration", "I1", Decimal(20), Decimal("20.01")),
+                ("consideration", "I1:booked", Decimal(20), Decimal("20.01")),
                 ("consideration", "c2", None, Decimal("20.01")),
             ],
         ),
@@ -558,6 +584,19 @@ def test_each_balance_that_a_correction_left_in_suspense_is_a_break() -> None:
         (*both, "A", "consideration", "J1", Decimal("-0.5"), text.format("-0.500000", "P1")),
         (*both, "B", "consideration", "J2", Decimal(3), text.format("3.000000", "P2")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "book"),
+    [
+        ("B-2026-03-10-canary-CANARY-A-B-U", "canary"),
+        ("B-2026-03-10-live-canary-A-B-U", "live"),
+        ("B-canary-A-B-U", "live"),
+    ],
+)
+def test_an_unknown_instruction_is_of_the_book_its_id_names(instruction: str, book: str) -> None:
+    events = confirmations({"instruction_id": instruction})
+    assert list(matching.unknown_instructions(events, lines(BUY_LINE))["book"]) == [book]
 
 
 def test_row_order_has_no_effect_on_the_current_statement() -> None:

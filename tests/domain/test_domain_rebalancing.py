@@ -39,6 +39,7 @@ POT = {
     "book": pl.String,
     "pot_id": pl.String,
     "risk_profile_id": pl.String,
+    "opened_on": pl.Date,
     "status": pl.String,
     "reprofiled": pl.Boolean,
 }
@@ -60,6 +61,7 @@ class Case:
     min_trade: str = "0"
     schedule: str = "drift"
     reprofiled: bool = False
+    opened_on: date = P
     status: str = "open"
     assets: dict[str, dict] = field(default_factory=dict)
 
@@ -88,6 +90,7 @@ class Case:
                         "book": "live",
                         "pot_id": "P1",
                         "risk_profile_id": "R",
+                        "opened_on": self.opened_on,
                         "status": self.status,
                         "reprofiled": self.reprofiled,
                     }
@@ -207,6 +210,11 @@ def test_self_select_is_never_touched() -> None:
     withdrawing = {"kind": "withdrawal", "asset_id": None, "amount": "5000", "state": "accepted"}
     case = Case("0", {"A": "10"}, schedule="none", orders=[withdrawing])
     assert case.outcomes() == {"": "self_select"}
+
+
+def test_a_pot_is_open_from_its_first_date_on() -> None:
+    assert Case("1000", opened_on=T).trades() == {"A": "300", "B": "60"}
+    assert Case("1000", opened_on=THURSDAY).outcomes() == {}
 
 
 @pytest.mark.parametrize("status", ["closing", "closed"])

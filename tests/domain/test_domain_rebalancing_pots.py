@@ -26,6 +26,7 @@ POT = {
     "book": pl.String,
     "pot_id": pl.String,
     "risk_profile_id": pl.String,
+    "opened_on": pl.Date,
     "status": pl.String,
     "reprofiled": pl.Boolean,
 }
@@ -67,7 +68,7 @@ def market(books: tuple[str, ...] = ("live",), **changes: dict) -> rebalancing.M
 
 def pots(*rows: tuple[str, str | None], book: str = "live") -> pl.DataFrame:
     """Make open pots of (pot_id, risk_profile_id)."""
-    base = {"book": book, "status": "open", "reprofiled": False}
+    base = {"book": book, "opened_on": P, "status": "open", "reprofiled": False}
     return frame(POT, [base | {"pot_id": p, "risk_profile_id": r} for p, r in rows])
 
 

@@ -122,7 +122,8 @@ class Player:
         frame = self.platform.frame
         events = frame("core.order_events").sort("order_id", "sequence")
         for order, state, reason in events.select("order_id", "to_state", "reason").iter_rows():
-            self.orders[order] = (state, reason or "")
+            # Why an order is `unknown` has no word in the rules.
+            self.orders[order] = (state, "" if state == "unknown" else reason or "")
             self.outcomes[f"order {state}" + (f" ({reason})" if reason else "")] += 1
         for order, units, money in (
             frame("core.allocations").select("order_id", "units", "consideration").iter_rows()
@@ -205,6 +206,8 @@ def compared(ours: Mapping[str, Any], theirs: Any) -> dict[str, list[tuple[Any, 
             mine, other = dict.fromkeys(mine, "yes"), dict.fromkeys(other, "yes")
         mine = {k: _even(v) for k, v in mine.items()}
         other = {k: _even(v) for k, v in other.items()}
+        if table == "allocations":
+            mine, other = _of_something(mine), _of_something(other)
         differing = [
             (key, mine.get(key), other.get(key))
             for key in sorted(mine.keys() | other.keys(), key=str)
@@ -217,6 +220,11 @@ def compared(ours: Mapping[str, Any], theirs: Any) -> dict[str, list[tuple[Any, 
             (str(v), None, None) for v in theirs.violations
         ]
     return found
+
+
+def _of_something(allocations: dict[str, Any]) -> dict[str, Any]:
+    """Return the allocations without those of nothing, which one side may keep, one may not."""
+    return {k: v for k, v in allocations.items() if any(v)}
 
 
 def _even(value: Any) -> Any:

@@ -49,6 +49,7 @@ SETTLEMENTS = {
     "settled_late": 4.0,
     "settled_early": 1.0,
     "settlement_failed": 3.0,
+    "failed_after_settlement": 1.0,
     "settled_never": 1.0,
     "settled_too_much": 1.0,
     "settled_ahead": 2.0,
@@ -383,6 +384,10 @@ class Executions:
         self._event("failed", settles)
         if self.chance.roll(0.7):
             self._event("settled", self._after(settles, self.chance.between(1, 2)), fill)
+
+    def _failed_after_settlement(self, fill: Fill, settles: date) -> None:
+        self._event("settled", settles, fill)
+        self._event("failed", self._after(settles, self.chance.between(0, 2)))
 
     def _settled_never(self, fill: Fill, settles: date) -> None:
         """Nothing is ever said."""

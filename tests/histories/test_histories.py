@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from acme.domain import execution
+from acme.domain import quantities as q
 from acme.lakehouse import contracts
-from tests.histories.batch import Batch, run_batch
+from tests.histories.batch import Batch, reference_of, run_batch
 from tests.histories.case import Case, Generator
 from tests.histories.chance import GROUP_OF, chosen_kinds
 from tests.histories.compare import Player, replay
@@ -37,6 +38,30 @@ def test_no_check_is_violated_in_random_histories() -> None:
     assert sum(batch.kinds[kind] > 0 for kind in ALL) > len(ALL) * 2 // 3
     for outcome in ("order settled", "reversal", "line that crosses", "break quantity"):
         assert batch.outcomes[outcome] > 0, outcome
+
+
+def test_the_platform_agrees_with_the_reference_in_random_histories() -> None:
+    batch = run_batch("f", 20, 8, ALL, reference_of)
+    assert batch.difference is None, _told(batch)
+    assert batch.day_histories == 20 * 8
+    assert sum(batch.kinds[kind] > 0 for kind in ALL) > len(ALL) * 2 // 3
+    for outcome in ("order settled", "reversal", "line that crosses", "break quantity"):
+        assert batch.outcomes[outcome] > 0, outcome
+
+
+def test_a_penny_that_breaks_no_identity_is_seen_by_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = q.stressed_cost_expr
+
+    def without_its_penny(units: pl.Expr, price: pl.Expr, stress: pl.Expr) -> pl.Expr:
+        return honest(units, price, stress) - 1
+
+    monkeypatch.setattr(q, "stressed_cost_expr", without_its_penny)
+    assert run_batch("h", 4, 3, ALL, _alone).difference is None
+    seen = run_batch("h", 4, 3, ALL, reference_of).difference
+    assert seen is not None
+    assert "trades" in seen.kinds()
 
 
 def test_a_lost_penny_is_found_and_its_case_shrunk(

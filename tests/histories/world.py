@@ -157,8 +157,14 @@ class World:
             else:
                 rows.append(row)
                 if chance.maybe(0.05, "pot_repeated_otherwise"):
-                    other = row | {"member_ref": "another"}
-                    self._later[self._date(1, 6)].append(("pots", [other]))
+                    other = chance.of(
+                        [
+                            {"member_ref": "another"},
+                            {"risk_profile_id": chance.of(self.profiles)},
+                            {"opened_on": f"{self._date(2, 8)}"},
+                        ]
+                    )
+                    self._later[self._date(1, 6)].append(("pots", [row | other]))
         files.append(("pots", rows))
         self._open(first, [r["pot_id"] for r in rows])
         files.append(("opening_positions", self.opening))
@@ -223,6 +229,12 @@ class World:
         row = {"as_of": f"{as_of}", "pot_id": pot, "asset_id": asset, "units": f"{units}"}
         self.opening.append(row)
         self.held[pot][asset] = units
+        if self.chance.maybe(0.02, "position_repeated_otherwise"):
+            other = row | {"units": f"{units + 1}"}
+            self._later[self._date(0, 4)].append(("!opening_positions", [other]))
+        if self.chance.maybe(0.02, "position_dated_ahead"):
+            ahead = row | {"as_of": f"{self._date(1, 4)}"}
+            self._later[self._date(0, 1)].append(("!opening_positions", [ahead]))
 
     def _plan_changes(self, assets: Sequence[Asset]) -> None:
         chance, dates = self.chance, self.dates

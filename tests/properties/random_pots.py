@@ -12,6 +12,7 @@ from rebalancing_reference import RefAsset, RefPot, RefProfile
 from acme.domain import rebalancing
 
 AS_OF, RUN_DATE = date(2026, 3, 10), date(2026, 3, 11)
+OPENED = date(2020, 1, 1)
 NOON = datetime(2026, 3, 11, 12, tzinfo=UTC)
 CURRENCY = "USD"
 ASSETS = ("A", "B", "C", "D")
@@ -51,6 +52,7 @@ POT_SCHEMA = {
     "book": pl.String,
     "pot_id": pl.String,
     "risk_profile_id": pl.String,
+    "opened_on": pl.Date,
     "status": pl.String,
     "reprofiled": pl.Boolean,
 }
@@ -137,7 +139,7 @@ def profile_frames(profiles: dict[str, RefProfile]) -> rebalancing.Profiles:
 
 
 def pot_frame(pots: dict[str, RefPot], book: str = "live") -> pl.DataFrame:
-    rows = [(book, name, p.profile, p.status, p.reprofiled) for name, p in pots.items()]
+    rows = [(book, name, p.profile, OPENED, p.status, p.reprofiled) for name, p in pots.items()]
     return pl.DataFrame(rows, schema=POT_SCHEMA, orient="row")
 
 

@@ -38,7 +38,8 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     )
     confirmations = execution.not_on_hold(stated, inputs["stage.confirmation_holds"])
     events = execution.standing(confirmations, day.as_of)
-    lines = _judged_lines(day, inputs, confirmations, events)
+    disputed = execution.disputed(stated, inputs["stage.confirmation_holds"], day.as_of)
+    lines = _judged_lines(day, inputs, confirmations, events, disputed)
     orders = inputs["previous.stage.open_orders"].drop("run_date")
     bookings = _together(inputs, "previous.stage.open_bookings", "stage.reopened_bookings")
 
@@ -63,7 +64,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     live = orders.select("line_id").drop_nulls().unique()
     open_lines = lines.join(live, on="line_id", how="semi")
     closed_lines = lines.join(live, on="line_id", how="anti")
-    ended = confirmations.filter(pl.col("event_date") <= day.as_of).join(
+    ended = stated.filter(pl.col("event_date") <= day.as_of).join(
         closed_lines, on="instruction_id", how="semi"
     )
     moves = _to_suspense(day, inputs, assets, entries, again)
@@ -114,6 +115,7 @@ def _judged_lines(
     inputs: Mapping[str, pl.DataFrame],
     confirmations: pl.DataFrame,
     events: pl.DataFrame,
+    disputed: frozenset[str],
 ) -> pl.DataFrame:
     """Return the open and the reopened lines with what stands for them and whether complete."""
     news = corrections.news(
@@ -127,6 +129,7 @@ def _judged_lines(
             _together(inputs, "previous.stage.open_lines", "stage.reopened_lines"), events
         ),
         inputs["stage.line_prices"],
+        disputed,
     )
     before = _together(inputs, "stage.reopened_confirmations", "previous.stage.open_confirmations")
     return corrections.with_settlement_amended(lines, news, confirmations, before)
@@ -223,7 +226,11 @@ def _mark_booked(
         kept(pl.lit("booked"), "state"),
         kept(q.as_decimal(pl.col("executed_units"), q.UNITS), "confirmed_units"),
         kept(q.as_decimal(pl.col("executed_consideration"), q.CASH), "confirmed_consideration"),
-        kept(pl.col("closing_price"), "booked_price"),
+        # Where nothing crossed, a corrected price changes nothing that was booked.
+        pl.when(now | ((pl.col("crossed") == 0) & (pl.col("state") != "placed")))
+        .then(pl.coalesce("closing_price", "booked_price"))
+        .otherwise("booked_price")
+        .alias("booked_price"),
         kept(pl.lit(None, dtype=pl.Date), "settled_effective"),
         kept(pl.lit(value=False), "settlement_amended"),
     )

@@ -12,14 +12,14 @@ from acme.domain.day import Day
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Find what differs, carry what is known and done, suspend what it touches (`rules §9`)."""
-    confirmations = execution.not_on_hold(
-        _together(inputs, "stage.open_confirmations", "stage.closed_confirmations"),
-        inputs["stage.confirmation_holds"],
-    ).filter(pl.col("event_date") <= day.as_of)
+    holds = inputs["stage.confirmation_holds"]
+    stated = _together(inputs, "stage.open_confirmations", "stage.closed_confirmations")
+    confirmations = execution.not_on_hold(stated, holds).filter(pl.col("event_date") <= day.as_of)
     events = execution.standing(confirmations, day.as_of)
     lines = execution.with_completeness(
         execution.progress(_together(inputs, "stage.posted_lines", "stage.closed_lines"), events),
         inputs["stage.line_prices"],
+        execution.disputed(stated, holds, day.as_of),
     )
     delivered = pl.concat([inputs["core.statements"], inputs["previous.stage.waiting_statements"]])
     statements = matching.current_statements(delivered.drop("run_date"), day.as_of)
@@ -41,7 +41,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     carried = breaks.carry(
         found,
         earlier,
-        breaks.disproved(earlier, whole, confirmations, lines),
+        breaks.disproved(earlier, whole, _amended(inputs, confirmations), stated, lines),
         day.run_date,
         day.calendars.dealing,
     )
@@ -51,6 +51,14 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
         "core.break_actions": outcomes,
         "core.suspended_assets": breaks.suspended_assets(worked, day.currency),
     }
+
+
+def _amended(inputs: Mapping[str, pl.DataFrame], events: pl.DataFrame) -> frozenset[str]:
+    before = [
+        inputs[name].select("confirmation_id")
+        for name in ("previous.stage.open_confirmations", "stage.reopened_confirmations")
+    ]
+    return breaks.amended(events, inputs["core.confirmations"], pl.concat(before))
 
 
 def _together(inputs: Mapping[str, pl.DataFrame], opened: str, ended: str) -> pl.DataFrame:
