@@ -266,6 +266,32 @@ def test_an_execution_cancelled_after_settlement_gives_everything_back(played: S
     assert allocated(played, D4, "xx1") == [(d("0"), d("0.00"), True)]
 
 
+# ---- a switch whose sale is taken back, and executed after all -----------------------------------
+
+history.asset("SW", settles=1)
+history.asset("SX", settles=1)
+history.pot("sw1", SW="5.0000")
+before(D1).order("sw1", D1, "sw1", "switch", asset="SW", to="SX", units="2.0000")
+SW, SX = sent(D1, "NORTH-SW-S-U"), sent(D2, "NORTH-SX-B-A")
+before(D2).executed("sw-1", SW, D1, "2.0000", "10", "20.00")
+before(D3).executed("sx-1", SX, D2, "2.0000", "10", "20.00")
+amends(D4, "sw-2", SW, "cancelled", D3, ",,", "sw-1")
+before(D4).told("sw-3", SW, "rejected", D3)
+amends(D5, "sw-4", SW, "executed", D4, "2.0000,11,22.00", "sw-3")
+
+
+def test_a_switch_buys_once_whatever_becomes_of_its_sale(played: Scenario) -> None:
+    bought = order_id("switch", oid("sw1"))
+    assert [state for state, _ in played.moves(D2, bought)] == ["accepted", "batched", "placed"]
+    assert played.moves(D3, bought) == [("executed", None)]
+    assert state(played, D4, "sw1") == [("rejected", "custodian_rejected")]
+    assert state(played, D5, "sw1") == [("executed", "corrected"), ("settled", None)]
+    assert allocated(played, D5, "sw1") == [(d("2"), d("22.00"), False)]
+    # The first proceeds are spent; what the second booking brought more stays in the pot.
+    for day in (D4, D5, D6):
+        assert played.moves(day, bought) == []
+
+
 # ---- a closing price corrected after dealing ----------------------------------------------------
 
 history.asset("PX", settles=1)

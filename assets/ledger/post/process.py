@@ -46,7 +46,8 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     booking = lines.filter((pl.col("state") == "placed") & pl.col("complete"))
     correcting = corrections.corrected(lines)
     members = orders.filter(pl.col("state").is_in(PLACED)).with_columns(
-        pl.lit(None, dtype=pl.Date).alias("corrected_on")
+        pl.lit(None, dtype=pl.Date).alias("corrected_on"),
+        pl.lit(value=False).alias("brought_proceeds"),
     )
     again = _reverse(day, entries, correcting, bookings)
     booked = pl.concat([booking, correcting])
@@ -191,15 +192,16 @@ def _book(day: Day, entries: Entries, booked: pl.DataFrame, members: pl.DataFram
         _cut_offs(day, pl.col("dealing_date"), shared["dealing_date"]).alias("event_time"),
         pl.lit(day.known_at).alias("known_at"),
     )
-    return book_allocations(entries, dated, day.currency)
+    return book_allocations(entries, dated, day.currency).with_columns(
+        pl.col("brought_proceeds") | (pl.col("consideration") > 0)
+    )
 
 
 def _switch_buys(
     allocated: pl.DataFrame, again: pl.DataFrame, orders: pl.DataFrame
 ) -> pl.DataFrame:
     """Return the buys of switches that are booked with proceeds for the first time."""
-    had_proceeds = again.filter(pl.col("consideration") > 0)
-    first = allocated.join(had_proceeds, on="order_id", how="anti")
+    first = allocated.join(again.filter("brought_proceeds"), on="order_id", how="anti")
     return switch_buys(first).select(orders.columns)
 
 
