@@ -204,7 +204,8 @@ def settling(lines: pl.DataFrame, as_of: date) -> pl.DataFrame:
 
     A line settles whole: when `settled` events cover what was confirmed; with no external part,
     once `as_of` (P) has reached its settlement date; or in the run that corrects it after it had
-    settled (`resettles_on`, the old effective date). `lines` is the result of `progress` with
+    settled (`resettles_on`, the old effective date). One that was booked with nothing ends with
+    no date, since nothing of it has settled. `lines` is the result of `progress` with
     `confirmed_units` and `confirmed_consideration` as booked.
     """
     external = (pl.col("confirmed_units") != 0) | (pl.col("confirmed_consideration") != 0)
@@ -218,6 +219,7 @@ def settling(lines: pl.DataFrame, as_of: date) -> pl.DataFrame:
         .then(pl.col("resettles_on"))
         .when(external)
         .then(pl.col("settled_on"))
-        .otherwise(pl.col("settlement_date"))
+        .when(pl.col("crossed") != 0)
+        .then(pl.col("settlement_date"))
         .alias("settled_effective")
     )

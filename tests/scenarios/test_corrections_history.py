@@ -285,7 +285,9 @@ def test_a_switch_buys_once_whatever_becomes_of_its_sale(played: Scenario) -> No
     assert [state for state, _ in played.moves(D2, bought)] == ["accepted", "batched", "placed"]
     assert played.moves(D3, bought) == [("executed", None)]
     assert state(played, D4, "sw1") == [("rejected", "custodian_rejected")]
-    assert state(played, D5, "sw1") == [("executed", "corrected"), ("settled", None)]
+    # Nothing has settled: the custodian has not said so yet.
+    assert state(played, D5, "sw1") == [("executed", "corrected")]
+    assert state(played, D6, "sw1") == []
     assert allocated(played, D5, "sw1") == [(d("2"), d("22.00"), False)]
     # The first proceeds are spent; what the second booking brought more stays in the pot.
     for day in (D4, D5, D6):

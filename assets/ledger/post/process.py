@@ -269,7 +269,7 @@ def _settle(
 def _mark_settled(lines: pl.DataFrame, settling: pl.DataFrame) -> pl.DataFrame:
     settled = settling.select("line_id", pl.col("settled_effective").alias("_settled_on"))
     return lines.join(settled, on="line_id", how="left").with_columns(
-        pl.when(pl.col("_settled_on").is_not_null())
+        pl.when(pl.col("line_id").is_in(settled["line_id"].to_list()))
         .then(pl.lit("settled"))
         .otherwise(pl.col("state"))
         .alias("state"),
