@@ -55,6 +55,7 @@ min_wal_size = 80MB
 fsync = on
 full_page_writes = on
 synchronous_commit = on
+track_commit_timestamp = on
 password_encryption = 'scram-sha-256'
 jit = off
 timezone = 'UTC'

@@ -1,0 +1,253 @@
+"""Schema `intake`: who may send orders, what was answered, what leaves for the lake."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+STATEMENTS = (
+    "CREATE SCHEMA intake",
+    # A source may act on the pots it is granted, or on all of them.
+    """
+    CREATE TABLE intake.sources (
+        source text PRIMARY KEY CHECK (source <> '' AND position(E'\\n' IN source) = 0),
+        all_pots boolean NOT NULL DEFAULT false,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )
+    """,
+    """
+    CREATE TABLE intake.source_pots (
+        source text NOT NULL REFERENCES intake.sources,
+        pot_id text COLLATE "C" NOT NULL,
+        granted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (source, pot_id)
+    )
+    """,
+    # The secret itself is nowhere: only its SHA-256, of 256 random bits.
+    """
+    CREATE TABLE intake.api_keys (
+        key_id text PRIMARY KEY,
+        source text NOT NULL REFERENCES intake.sources,
+        scopes text[] NOT NULL CHECK (scopes <@ ARRAY['submit', 'read', 'compliance']),
+        secret_sha256 bytea NOT NULL CHECK (length(secret_sha256) = 32),
+        label text NOT NULL DEFAULT '',
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        expires_at timestamptz,
+        revoked_at timestamptz
+    )
+    """,
+    "CREATE INDEX api_keys_by_source ON intake.api_keys (source)",
+    # One row for every accepted order, never changed. Its time is that of its commit
+    # (track_commit_timestamp); calendar_sequence and drained_until are what its answer was
+    # reckoned with, so that the same answer can be given for ever.
+    """
+    CREATE TABLE intake.orders (
+        order_id text COLLATE "C" PRIMARY KEY CHECK (order_id ~ '^[0-9a-f]{32}$'),
+        source text NOT NULL,
+        source_ref text NOT NULL,
+        pot_id text NOT NULL,
+        kind text NOT NULL,
+        asset_id text,
+        to_asset_id text,
+        units numeric(24, 6),
+        amount numeric(24, 6),
+        risk_profile_id text,
+        stated_at timestamptz,
+        body_sha256 bytea NOT NULL,
+        calendar_sequence bigint NOT NULL,
+        drained_until date
+    )
+    """,
+    # What was answered under which key, for ever: the order a key stands for, or a whole stream.
+    """
+    CREATE TABLE intake.requests (
+        source text COLLATE "C" NOT NULL,
+        idempotency_key text COLLATE "C" NOT NULL,
+        body_sha256 bytea NOT NULL,
+        order_id text,
+        lines bigint,
+        PRIMARY KEY (source, idempotency_key),
+        CHECK ((order_id IS NULL) <> (lines IS NULL))
+    )
+    """,
+    """
+    CREATE TABLE intake.cancellations (
+        order_id text PRIMARY KEY REFERENCES intake.orders
+    )
+    """,
+    # What still has to reach the lake, in the order of its sequence.
+    """
+    CREATE TABLE intake.outbox (
+        sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        kind text NOT NULL CHECK (kind IN ('order', 'cancellation')),
+        order_id text NOT NULL,
+        UNIQUE (order_id, kind)
+    )
+    """,
+    # The run of a date takes the outbox up to last_sequence: fixed under the gate, once.
+    """
+    CREATE TABLE intake.drains (
+        run_date date PRIMARY KEY,
+        last_sequence bigint NOT NULL,
+        drained_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )
+    """,
+    # The times of drained orders, kept beyond the server's memory of commit times.
+    """
+    CREATE TABLE intake.received (
+        order_id text COLLATE "C" PRIMARY KEY REFERENCES intake.orders,
+        received_at timestamptz NOT NULL,
+        run_date date NOT NULL REFERENCES intake.drains
+    )
+    """,
+    # Orders and cancellations hold the gate together, a drain alone: a drain misses nobody.
+    """
+    CREATE FUNCTION intake.enter() RETURNS date LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock_shared(4113503, 0);
+        RETURN (SELECT max(run_date) FROM intake.drains);
+    END $$
+    """,
+    """
+    CREATE FUNCTION intake.received_at(of_order text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+        SELECT coalesce(
+            (SELECT received_at FROM intake.received WHERE order_id = of_order),
+            (SELECT pg_xact_commit_timestamp(xmin) FROM intake.orders WHERE order_id = of_order)
+        )
+    $$
+    """,
+    # Accepts many orders in one transaction; a bad one never fails its neighbours.
+    # Keys, then orders are inserted in their own sort order, so that two batches never deadlock.
+    """
+    CREATE FUNCTION intake.accept(batch json, calendar bigint)
+    RETURNS TABLE (n int, outcome text) LANGUAGE plpgsql AS $$
+    #variable_conflict use_column
+    DECLARE
+        mine xid := pg_current_xact_id()::xid;
+        drained date := intake.enter();
+    BEGIN
+        PERFORM set_config('acme.xid', mine::text, false);
+        PERFORM set_config('acme.drained', coalesce(drained::text, ''), false);
+        RETURN QUERY
+        WITH given AS MATERIALIZED (
+            SELECT i.n, i.s AS source, i.k AS key, decode(i.h, 'hex') AS hash, i.o AS order_id,
+                i.p AS pot_id,
+                EXISTS (SELECT FROM intake.sources WHERE source = i.s AND all_pots)
+                OR EXISTS (
+                    SELECT FROM intake.source_pots WHERE source = i.s AND pot_id = i.p
+                ) AS allowed
+            FROM json_to_recordset(batch) AS i(n int, s text, k text, h text, o text, p text)
+        )
+        SELECT n, 'pot_forbidden' FROM given WHERE NOT allowed;
+        INSERT INTO intake.requests (source, idempotency_key, body_sha256, order_id)
+        SELECT i.s, i.k, decode(i.h, 'hex'), i.o
+        FROM json_to_recordset(batch) AS i(s text, k text, h text, o text, p text)
+        WHERE EXISTS (SELECT FROM intake.sources WHERE source = i.s AND all_pots)
+            OR EXISTS (SELECT FROM intake.source_pots WHERE source = i.s AND pot_id = i.p)
+        ORDER BY i.s COLLATE "C", i.k COLLATE "C"
+        ON CONFLICT DO NOTHING;
+        INSERT INTO intake.orders
+        SELECT i.o, i.s, i.r, i.p, i.kind, i.asset_id, i.to_asset_id, i.units, i.amount,
+            i.risk_profile_id, i.received_at, decode(i.h, 'hex'), calendar, drained
+        FROM json_to_recordset(batch) AS i(
+            s text, k text, h text, o text, r text, p text, kind text, asset_id text,
+            to_asset_id text, units numeric, amount numeric, risk_profile_id text,
+            received_at timestamptz
+        )
+        JOIN intake.requests AS q ON q.source = i.s AND q.idempotency_key = i.k
+        WHERE q.xmin = mine AND q.body_sha256 = decode(i.h, 'hex')
+        ORDER BY i.o COLLATE "C"
+        ON CONFLICT DO NOTHING;
+        INSERT INTO intake.outbox (kind, order_id)
+        SELECT 'order', o.order_id
+        FROM intake.orders AS o
+        WHERE o.xmin = mine AND o.order_id IN (
+            SELECT i.o FROM json_to_recordset(batch) AS i(o text)
+        )
+        ON CONFLICT DO NOTHING;
+        -- An order of that reference is there already, with other values: this one has no effect.
+        DELETE FROM intake.requests AS q
+        USING json_to_recordset(batch) AS i(s text, k text, h text, o text), intake.orders AS o
+        WHERE q.source = i.s AND q.idempotency_key = i.k AND q.xmin = mine
+            AND o.order_id = i.o AND o.body_sha256 <> decode(i.h, 'hex')
+            AND q.body_sha256 = decode(i.h, 'hex');
+        RETURN QUERY
+        SELECT i.n, CASE
+            WHEN q.body_sha256 IS NULL THEN 'reference_conflict'
+            WHEN q.body_sha256 <> decode(i.h, 'hex') THEN 'key_conflict'
+            WHEN q.xmin = mine AND o.xmin = mine THEN 'created'
+            ELSE 'repeated'
+        END
+        FROM json_to_recordset(batch) AS i(n int, s text, k text, h text, o text, p text)
+        LEFT JOIN intake.requests AS q ON q.source = i.s AND q.idempotency_key = i.k
+        LEFT JOIN intake.orders AS o ON o.order_id = q.order_id
+        WHERE EXISTS (SELECT FROM intake.sources WHERE source = i.s AND all_pots)
+            OR EXISTS (SELECT FROM intake.source_pots WHERE source = i.s AND pot_id = i.p);
+    END $$
+    """,
+    # Cancels an order unless the run of its dealing date has taken it: exactly one wins.
+    """
+    CREATE FUNCTION intake.cancel(of_order text, dealing_date date) RETURNS text
+    LANGUAGE plpgsql AS $$
+    DECLARE
+        drained date := intake.enter();
+    BEGIN
+        IF EXISTS (SELECT FROM intake.cancellations WHERE order_id = of_order) THEN
+            RETURN 'cancelled';
+        END IF;
+        IF drained >= dealing_date THEN
+            RETURN 'too_late';
+        END IF;
+        INSERT INTO intake.cancellations VALUES (of_order) ON CONFLICT DO NOTHING;
+        INSERT INTO intake.outbox (kind, order_id) VALUES ('cancellation', of_order)
+        ON CONFLICT DO NOTHING;
+        RETURN 'cancelled';
+    END $$
+    """,
+    # What third parties may know of orders: written in the transaction that publishes a date.
+    "CREATE SCHEMA served",
+    """
+    CREATE TABLE served.order_states (
+        order_id text COLLATE "C" PRIMARY KEY,
+        source text NOT NULL,
+        source_ref text NOT NULL,
+        book text NOT NULL,
+        pot_id text NOT NULL,
+        state text NOT NULL,
+        reason text,
+        batch_id text,
+        dealing_date date,
+        run_date date NOT NULL
+    )
+    """,
+    "CREATE INDEX order_states_by_run ON served.order_states (run_date)",
+    # Every call, for ever; no body and no personal data.
+    """
+    CREATE TABLE intake.audit (
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        request_id text NOT NULL,
+        key_id text,
+        source text,
+        method text NOT NULL,
+        route text NOT NULL,
+        status int NOT NULL,
+        reason text,
+        order_id text,
+        duration_us bigint NOT NULL
+    )
+    """,
+    "CREATE INDEX audit_by_time ON intake.audit USING brin (at)",
+)
+
+
+def upgrade() -> None:
+    """Make both schemas."""
+    for statement in STATEMENTS:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    """Refused: these tables are the record of what was answered."""
+    raise NotImplementedError("schema `intake` is not undone; restore a backup instead")
