@@ -1,0 +1,135 @@
+"""What a gateway process knows between requests: keys, calendars, connections. No request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from acme.domain.calendars import DEALING, Calendar, CutOff
+from acme.gateway.api_keys import KeyRing
+from acme.gateway.inbox import Inbox, connected, refuse_unsafe, unavailable
+from acme.lakehouse.home import Home, event_clock
+
+REFRESH_SECONDS = 1.0
+READERS_MAX = 4
+
+
+@dataclass
+class Calendars:
+    """The dealing calendar, by how far holidays had landed."""
+
+    newest: int = 0
+    _landed: list[tuple[int, date]] = field(default_factory=list)
+    _dealing: dict[int, Calendar] = field(default_factory=dict)
+
+    def load(self, landed: list[tuple[int, date]], newest: int) -> None:
+        """Take (sequence, holiday) of calendar DEALING and the newest sequence of any."""
+        if landed != self._landed:
+            self._dealing.clear()
+        self._landed, self.newest = landed, newest
+
+    def dealing(self, sequence: int) -> Calendar:
+        """Return the calendar as known by the landed file `sequence`."""
+        if sequence not in self._dealing:
+            self._dealing[sequence] = Calendar(
+                frozenset(day for landed, day in self._landed if landed <= sequence)
+            )
+        return self._dealing[sequence]
+
+
+class Gateway:
+    """One process of the gateway: its home, its inbox, and what it refreshes every second."""
+
+    def __init__(self, home: Home, url: str) -> None:
+        """Keep where things are; `running` opens them."""
+        self.home, self.url = home, url
+        self.event_clock = event_clock(home)
+        self.calendars = Calendars()
+        self.keys = KeyRing()
+        self.inbox = Inbox(url, lambda: self.calendars.newest)
+        self.cut_off: CutOff
+        self.pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Gateway]:
+        """Open the connections and keep what is known fresh.
+
+        Raises `UnsafeServerError` on a server that may lose what it has answered.
+        """
+        first = await connected(self.url, "acme gateway start")
+        async with first:
+            await refuse_unsafe(first)
+            await self._load_scheme(first)
+            await self._refresh(first)
+        self.pool = AsyncConnectionPool(
+            self.url,
+            min_size=1,
+            max_size=READERS_MAX,
+            timeout=2,
+            open=False,
+            kwargs={
+                "autocommit": True,
+                "application_name": "acme gateway read",
+                "connect_timeout": 5,
+                "options": "-c TimeZone=UTC",
+            },
+        )
+        async with AsyncExitStack() as stack:
+            await self.pool.open()
+            stack.push_async_callback(self.pool.close)
+            await stack.enter_async_context(self.inbox.running())
+            task = asyncio.create_task(self._keep_fresh())
+            try:
+                yield self
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """A connection for a short read or cancellation; `ProblemError` where there is none."""
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise unavailable("Postgres cannot be reached") from error
+
+    # ---- what is known ---------------------------------------------------------------------------
+
+    async def _load_scheme(self, connection: AsyncConnection[TupleRow]) -> None:
+        cursor = await connection.execute("SELECT cutoff, timezone FROM control.scheme")
+        row = await cursor.fetchone()
+        if row is None:
+            raise RuntimeError("there is no scheme yet: run `acme init --currency …`")
+        self.cut_off = CutOff(row[0], row[1])
+
+    async def _refresh(self, connection: AsyncConnection[TupleRow]) -> None:
+        await self.keys.load(connection)
+        cursor = await connection.execute(
+            "SELECT sequence, key FROM control.reference_keys WHERE kind = 'holiday'"
+            " ORDER BY sequence, key"
+        )
+        rows = await cursor.fetchall()
+        landed = [
+            (sequence, date.fromisoformat(day))
+            for sequence, key in rows
+            for calendar, _, day in [key.rpartition(":")]
+            if calendar == DEALING
+        ]
+        self.calendars.load(landed, max((sequence for sequence, _ in rows), default=0))
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            with suppress(psycopg.Error, PoolTimeout, OSError):
+                async with self.pool.connection() as connection:
+                    await self._refresh(connection)
