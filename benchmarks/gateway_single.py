@@ -21,7 +21,9 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import time as clock
 from pathlib import Path
+from typing import Self
 
 import psycopg
 from rich.table import Table
@@ -39,7 +41,8 @@ SCRIPT = """\
 \\set a random(0, 4611686018427387903)
 INSERT INTO public.single (order_id, source, source_ref, pot_id, kind, amount, body_sha256,
     calendar_sequence)
-VALUES (md5((:client_id)::text || '-' || (:a)::text), 'EMPLOYER', 'R-' || (:a)::text, 'P-1', 'contribution', 10.00,
+VALUES (md5((:client_id)::text || '-' || (:a)::text), 'EMPLOYER', 'R-' || (:a)::text, 'P-1',
+    'contribution', 10.00,
     decode('00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff', 'hex'), 0);
 """
 
@@ -65,18 +68,18 @@ class Served:
         self.port = 20_000 + os.getpid() % 10_000
         self._workers = workers
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         """Initialise, start, wait until it is ready."""
-        from datetime import time as clock  # noqa: PLC0415
-
         os.environ["ACME_HOME"] = str(self.home.root)
         self.platform: Platform = initialise(self.home, "USD", clock(12), "Europe/London")
         with self.platform.control.transaction() as cursor:
             cursor.execute("INSERT INTO intake.sources VALUES ('EMPLOYER', true)")
             self.key = create_key(cursor, "EMPLOYER", ("submit", "read"))
         self._gateway = subprocess.Popen(
-            [sys.executable, "-m", "acme.gateway.serve"]
-            + ["--port", str(self.port), "--workers", str(self._workers)],
+            [
+                *(sys.executable, "-m", "acme.gateway.serve"),
+                *("--port", str(self.port), "--workers", str(self._workers)),
+            ],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -111,9 +114,11 @@ class Served:
 def by_http(served: Served, name: str, clients: int, seconds: int) -> Measured:
     """Send orders with `wrk`."""
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s"]
-        + ["-s", str(ROOT / "benchmarks" / "gateway_single.lua")]
-        + [f"http://127.0.0.1:{served.port}/v1/orders"],
+        [
+            *("wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s"),
+            *("-s", str(ROOT / "benchmarks" / "gateway_single.lua")),
+            f"http://127.0.0.1:{served.port}/v1/orders",
+        ],
         env=os.environ | {"ACME_API_KEY": served.key, "ACME_BENCH_RUN": name},
         capture_output=True,
         text=True,
@@ -135,9 +140,11 @@ def by_pgbench(served: Served, seconds: int) -> Measured:
         script = Path(folder) / "insert.sql"
         script.write_text(SCRIPT, "utf-8")
         done = subprocess.run(
-            [str(postgres.tool("pgbench")), "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "1"]
-            + ["-T", str(seconds), "-f", str(script), "--log", "--log-prefix", f"{folder}/log"]
-            + [postgres.url(served.home)],
+            [
+                *(str(postgres.tool("pgbench")), "-n", "-M", "prepared", "-j", "1"),
+                *("-c", str(CLIENTS), "-T", str(seconds), "-f", str(script)),
+                *("--log", "--log-prefix", f"{folder}/log", postgres.url(served.home)),
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -183,7 +190,9 @@ def main(arguments: list[str] | None = None) -> None:
         time.sleep(1)
         left = served.waiting()
         with served.platform.control.transaction() as cursor:
-            cursor.execute("SELECT count(*), (SELECT count(*) FROM intake.outbox) FROM intake.orders")
+            cursor.execute(
+                "SELECT count(*), (SELECT count(*) FROM intake.outbox) FROM intake.orders"
+            )
             stored = cursor.fetchone()
     table = Table("work", "per s", "p50 ms", "p99 ms", "errors", title="32 clients, medians")
     rows = [("orders over HTTP", https), ("pgbench inserts", inserts), ("calm", [calm])]
