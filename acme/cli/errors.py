@@ -12,6 +12,7 @@ from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
 from acme.lakehouse.platform import NotInitialisedError
 from acme.lakehouse.postgres import PostgresError
+from acme.lakehouse.roles import RoleError
 from acme.operations.breaks import NothingPublishedError
 
 
@@ -30,6 +31,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     NotInitialisedError,
     NothingPublishedError,
     PostgresError,
+    RoleError,
     TimesError,
     duckdb.Error,
     OSError,
