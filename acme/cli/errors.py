@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from acme.evidence.times import TimesError
+from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
 from acme.lakehouse.home import ClockError
@@ -25,6 +26,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     CommandError,
     ContractError,
     ControlError,
+    KeyManagementError,
     LakeError,
     LandedFileDamaged,
     LandingError,
