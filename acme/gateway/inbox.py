@@ -20,7 +20,14 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
-from acme.gateway.connections import GONE, RECONNECT_SECONDS, FindUrl, Pulse, connected
+from acme.gateway.connections import (
+    CONNECT_SECONDS_MAX,
+    GONE,
+    RECONNECT_SECONDS,
+    FindUrl,
+    Pulse,
+    connected,
+)
 from acme.gateway.order_bodies import NewOrder
 from acme.gateway.problems import ProblemError
 
@@ -79,6 +86,10 @@ class Inbox:
         """Write as long as the context lasts."""
         self._tasks = [asyncio.create_task(self._writer(n)) for n in range(WRITERS)]
         try:
+            # Where Postgres goes away again at this moment, requests are told so.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                    await self.available.wait()
             yield self
         finally:
             for task in self._tasks:
@@ -202,9 +213,16 @@ class Inbox:
             committed = await connection.execute(_COMMITTED)
         outcomes: dict[int, str] = dict(await accepted.fetchall())
         row = await one_row(committed)
+        made: set[str] = set()
         for n, waiting in enumerate(group):
+            outcome = outcomes[n]
+            if outcome == "created" and waiting.order.order_id in made:
+                # One of the same group made it.
+                outcome = "repeated"
+            if outcome == "created":
+                made.add(waiting.order.order_id)
             if not waiting.answer.done():
-                waiting.answer.set_result(Committed(outcomes[n], row[0], row[1], calendar))
+                waiting.answer.set_result(Committed(outcome, row[0], row[1], calendar))
 
     def _fail(self, group: list[_Waiting], reason: str) -> None:
         for waiting in group:
