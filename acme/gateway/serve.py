@@ -43,7 +43,18 @@ def create() -> Door:
     return application(home, lambda: role_url(home, "gateway"))
 
 
-def main(arguments: list[str] | None = None) -> None:
+def arguments(host: str, port: int, workers: int) -> list[str]:
+    """Return the arguments by which `main` serves there."""
+    return ["--host", host, "--port", str(port), "--workers", str(workers)]
+
+
+def url(host: str, port: int, certificate: Path | None = None) -> str:
+    """Return where the gateway is found, as it is configured."""
+    scheme = "http" if (certificate or _path(TLS_CERTIFICATE)) is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def main(given: list[str] | None = None) -> None:
     """Serve until stopped; exit code 1, and why, where that cannot be done safely."""
     parser = argparse.ArgumentParser(prog="python -m acme.gateway.serve", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -51,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--tls-certificate", type=Path, help=f"PEM; else {TLS_CERTIFICATE}")
     parser.add_argument("--tls-key", type=Path, help=f"PEM; else {TLS_KEY}")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     certificate = options.tls_certificate or _path(TLS_CERTIFICATE)
     key = options.tls_key or _path(TLS_KEY)
     logging.config.dictConfig(logs.configuration())
@@ -94,8 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     ) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
-    scheme = "http" if certificate is None else "https"
-    logs.event("start", url=f"{scheme}://{options.host}:{options.port}", workers=options.workers)
+    logs.event("start", url=url(options.host, options.port, certificate), workers=options.workers)
     server.serve()
     logs.event("stop")
 
