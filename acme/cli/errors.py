@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from acme.evidence.times import TimesError
+from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
 from acme.lakehouse.home import ClockError
@@ -12,6 +13,7 @@ from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
 from acme.lakehouse.platform import NotInitialisedError
 from acme.lakehouse.postgres import PostgresError
+from acme.lakehouse.roles import RoleError
 from acme.operations.breaks import NothingPublishedError
 
 
@@ -24,12 +26,14 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     CommandError,
     ContractError,
     ControlError,
+    KeyManagementError,
     LakeError,
     LandedFileDamaged,
     LandingError,
     NotInitialisedError,
     NothingPublishedError,
     PostgresError,
+    RoleError,
     TimesError,
     duckdb.Error,
     OSError,

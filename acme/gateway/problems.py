@@ -16,6 +16,7 @@ TYPES: Final[dict[str, tuple[int, str]]] = {
     "forbidden": (403, "The API key does not allow this"),
     "not_found": (404, "There is no such thing, or it is not yours"),
     "method_not_allowed": (405, "The method is not allowed here"),
+    "too_slow": (408, "The request's body did not arrive in time"),
     "key_conflict": (409, "The Idempotency-Key was used for another body"),
     "reference_conflict": (409, "The source_ref names an order with other values"),
     "too_late": (409, "The run of the order's dealing date has taken it"),

@@ -73,6 +73,11 @@ class Home:
         return self.root / "postgres.json"
 
     @property
+    def postgres_roles(self) -> Path:
+        """The passwords of the embedded server's roles. Closed to others."""
+        return self.root / "postgres_roles.json"
+
+    @property
     def duckdb_extensions(self) -> Path:
         """DuckDB's `extension_directory`."""
         return self.root / "duckdb_extensions"
