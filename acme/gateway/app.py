@@ -20,7 +20,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Router
 
-from acme.gateway import health, orders
+from acme.gateway import (
+    batches,
+    evidence_packs,
+    health,
+    metrics,
+    openapi,
+    order_proofs,
+    orders,
+    portal,
+    pots,
+)
 from acme.gateway.order_answers import Answers
 from acme.gateway.problems import MEDIA_TYPE, ProblemError
 from acme.gateway.state import Gateway
@@ -40,10 +50,27 @@ class Door:
     def __init__(self, gateway: Gateway) -> None:
         """Put the endpoints together; the lifespan opens the gateway."""
         self.gateway = gateway
-        routes: list[BaseRoute] = [*health.ROUTES, *orders.ROUTES]
+        routes: list[BaseRoute] = [
+            *health.ROUTES,
+            *orders.ROUTES,
+            *order_proofs.ROUTES,
+            *pots.ROUTES,
+            *batches.ROUTES,
+            *evidence_packs.ROUTES,
+            *portal.ROUTES,
+            *metrics.ROUTES,
+            *openapi.ROUTES,
+        ]
         # A router without Starlette's own middleware: what an endpoint raises reaches the door.
         self.router = Router(routes, redirect_slashes=False, lifespan=self._lifespan)
-        self.state = State({"gateway": gateway})
+        platform = gateway.published.platform
+        self.state = State(
+            {
+                "gateway": gateway,
+                "dealt": batches.DealtDates(platform),
+                "trees": order_proofs.Trees(platform),
+            }
+        )
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
@@ -81,6 +108,7 @@ class Door:
             await call.problem(ProblemError("internal", "the gateway failed; it is logged"))
         finally:
             call.duration_us = (time.monotonic_ns() - begun) // 1000
+            self.gateway.metrics.answered(call)
 
 
 class Call:
@@ -114,12 +142,13 @@ class Call:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def authorised(self, gateway: Gateway, scope: str) -> Any:
-        """Return who calls; `ProblemError` unless the key is valid and has the scope."""
+    def authorised(self, gateway: Gateway, *scopes: str) -> Any:
+        """Return who calls; `ProblemError` unless the key is valid and has one of the scopes."""
         caller = gateway.keys.caller(self.header(b"authorization"), datetime.now(UTC))
         self.caller = caller
-        if scope not in caller.scopes:
-            raise ProblemError("forbidden", f"this API key lacks the scope {scope!r}")
+        if caller.scopes.isdisjoint(scopes):
+            wanted = " or ".join(repr(scope) for scope in scopes)
+            raise ProblemError("forbidden", f"this API key lacks the scope {wanted}")
         return caller
 
     async def send(self, message: MutableMapping[str, Any]) -> None:

@@ -27,12 +27,12 @@ _ABSENT: Final = msgspec.Raw(b"null")
 _NUMBER: Final = re.compile(
     rb'(?:"([0-9]{1,30}(?:\.[0-9]{1,30})?)"|([0-9]{1,30}(?:\.[0-9]{1,30})?))'
 )
-_INSTANT: Final = re.compile(
+INSTANT: Final = re.compile(
     r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,6}0{0,9})?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 # Control characters would break a line of the file that the order becomes.
-_TEXT: Final = re.compile(r"[^\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
+TEXT: Final = re.compile(r"[^\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
 TEXT_LENGTH_MAX: Final = 200
 PRECISION, SCALE = 18, 6
 
@@ -119,7 +119,7 @@ def checked(body: OrderBody, source: str, *, event_clock: bool) -> NewOrder:
         if value is not None:
             given[name] = value
             longest = 2 * TEXT_LENGTH_MAX if name == "source_ref" else TEXT_LENGTH_MAX
-            if len(value) > longest or _TEXT.fullmatch(value) is None:
+            if len(value) > longest or TEXT.fullmatch(value) is None:
                 expected = f"1 to {longest} characters, none of them a control character"
                 errors.append(FieldError(name, expected, shown(value)))
     for name in ("units", "amount"):
@@ -160,7 +160,7 @@ def _number(name: str, raw: bytes, given: dict[str, str], errors: list[FieldErro
 
 def _instant(text: str, given: dict[str, str], errors: list[FieldError]) -> None:
     moment = None
-    if _INSTANT.fullmatch(text):
+    if INSTANT.fullmatch(text):
         try:
             moment = datetime.fromisoformat(_six_digits(text.upper())).astimezone(UTC)
         except (ValueError, OverflowError):
@@ -191,11 +191,16 @@ def _fields(kind: str, given: dict[str, str], errors: list[FieldError]) -> None:
     ]
 
 
+def is_text(value: str) -> bool:
+    """Say whether a text is one that an id may be: not empty, no control character."""
+    return TEXT.fullmatch(value) is not None
+
+
 def source_problem(source: str) -> str | None:
     """Say what is wrong with the name of a source, if anything."""
     if source in RESERVED_SOURCES:
         return f"{source!r} is a source of the platform's own orders"
-    if len(source) > TEXT_LENGTH_MAX or _TEXT.fullmatch(source) is None:
+    if len(source) > TEXT_LENGTH_MAX or TEXT.fullmatch(source) is None:
         return f"expected 1 to {TEXT_LENGTH_MAX} characters, none of them a control character"
     return None
 

@@ -16,6 +16,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from acme.domain.calendars import DEALING, Calendar, CutOff
 from acme.gateway.api_keys import KeyRing
 from acme.gateway.inbox import Inbox, connected, refuse_unsafe, unavailable
+from acme.gateway.metrics import Metrics
+from acme.gateway.published import Published
 from acme.lakehouse.home import Home, event_clock
 
 REFRESH_SECONDS = 1.0
@@ -55,7 +57,14 @@ class Gateway:
         self.calendars = Calendars()
         self.keys = KeyRing()
         self.inbox = Inbox(url, lambda: self.calendars.newest)
+        self.published = Published(home, url)
+        self.metrics = Metrics(
+            lambda: self.inbox.depth,
+            lambda: None if self.published.newest is None else self.published.newest.run_date,
+        )
+        self.inbox.on_commit = self.metrics.committed
         self.cut_off: CutOff
+        self.currency: str
         self.pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
 
     @asynccontextmanager
@@ -86,6 +95,7 @@ class Gateway:
             await self.pool.open()
             stack.push_async_callback(self.pool.close)
             await stack.enter_async_context(self.inbox.running())
+            await stack.enter_async_context(self.published.running())
             task = asyncio.create_task(self._keep_fresh())
             try:
                 yield self
@@ -106,11 +116,11 @@ class Gateway:
     # ---- what is known ---------------------------------------------------------------------------
 
     async def _load_scheme(self, connection: AsyncConnection[TupleRow]) -> None:
-        cursor = await connection.execute("SELECT cutoff, timezone FROM control.scheme")
+        cursor = await connection.execute("SELECT cutoff, timezone, currency FROM control.scheme")
         row = await cursor.fetchone()
         if row is None:
             raise RuntimeError("there is no scheme yet: run `acme init --currency …`")
-        self.cut_off = CutOff(row[0], row[1])
+        self.cut_off, self.currency = CutOff(row[0], row[1]), row[2]
 
     async def _refresh(self, connection: AsyncConnection[TupleRow]) -> None:
         await self.keys.load(connection)
