@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
+from acme.evidence.pack import NotPublishedError
 from acme.evidence.times import TimesError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
@@ -28,6 +29,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     LandedFileDamaged,
     LandingError,
     NotInitialisedError,
+    NotPublishedError,
     NothingPublishedError,
     PostgresError,
     TimesError,

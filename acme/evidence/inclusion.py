@@ -7,7 +7,7 @@ it and the scheme's public key needs nothing else (`rules §6`, docs/reference/h
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -18,7 +18,7 @@ from acme.domain import proofs
 from acme.domain.proofs import MerkleTree, SealHeader
 from acme.evidence import seals
 from acme.evidence.keys import public_key, salt_key
-from acme.lakehouse.lake import PartitionDamagedError
+from acme.lakehouse.lake import PartitionDamagedError, dataset_contract
 from acme.lakehouse.platform import Platform
 
 ORDERS: Final = "stage.batched_orders"
@@ -100,18 +100,35 @@ def sealed_tree(platform: Platform, run_date: date, batch_id: str) -> SealedTree
     return SealedTree(found[0], header, tree, orders["order_id"])
 
 
-def prove(
-    platform: Platform, sealed: SealedTree, order_id: str, row: Callable[[str], pl.DataFrame]
-) -> InclusionProof | None:
+def rows_of(platform: Platform, dates: Sequence[date], order_id: str) -> pl.DataFrame:
+    """Return an order's rows of stage.batched_orders; the files are read by predicate alone."""
+    paths = []
+    for day in dates:
+        partition = platform.lake.manifest(day)[ORDERS]
+        if partition.rows:
+            paths.append(platform.lake.path(day, ORDERS, partition))
+    if not paths:
+        return dataset_contract(ORDERS).empty()
+    scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+    return scan.filter(pl.col("order_id") == order_id).collect()
+
+
+def batches_of(platform: Platform, order_id: str) -> list[tuple[date, str]]:
+    """Return (date, batch) of every published batch that has an order, by looking through all."""
+    found = rows_of(platform, platform.control.published_dates(), order_id)
+    return found.select("run_date", "batch_id").rows()
+
+
+def prove(platform: Platform, sealed: SealedTree, order_id: str) -> InclusionProof | None:
     """Prove that an order is in a batch; None where it is not.
 
-    row: returns the row of stage.batched_orders of an order. Raises `PartitionDamagedError` rather
-    than give a proof that does not hold.
+    Raises `PartitionDamagedError` rather than give a proof that does not hold.
     """
     index = bisect_left(sealed.order_ids, order_id)
     if index >= sealed.order_ids.len() or sealed.order_ids[index] != order_id:
         return None
-    (leaf,) = seals.leaf_contents(row(order_id), salt_key(platform.home))
+    rows = rows_of(platform, [sealed.batch["run_date"]], order_id)
+    (leaf,) = seals.leaf_contents(rows, salt_key(platform.home))
     path = sealed.tree.path(index)
     if not proofs.verify_inclusion(
         proofs.leaf_hash(leaf), index, sealed.tree.size, path, sealed.tree.root

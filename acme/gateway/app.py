@@ -63,12 +63,11 @@ class Door:
         ]
         # A router without Starlette's own middleware: what an endpoint raises reaches the door.
         self.router = Router(routes, redirect_slashes=False, lifespan=self._lifespan)
-        platform = gateway.published.platform
         self.state = State(
             {
                 "gateway": gateway,
-                "dealt": batches.DealtDates(platform),
-                "trees": order_proofs.Trees(platform),
+                "dealt": batches.DealtDates(),
+                "trees": order_proofs.Trees(),
             }
         )
 

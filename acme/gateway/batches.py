@@ -83,19 +83,18 @@ class Dealt:
 class DealtDates:
     """Published dates that were asked for lately: they never change."""
 
-    def __init__(self, platform: Platform) -> None:
-        """Keep what to read from."""
-        self._platform = platform
+    def __init__(self) -> None:
+        """Keep nothing yet."""
         self._kept: OrderedDict[date, Dealt] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, day: date) -> Dealt | None:
+    def of(self, platform: Platform, day: date) -> Dealt | None:
         """Return what a date dealt, None unless it is published."""
         with self._lock:
             if day in self._kept:
                 self._kept.move_to_end(day)
                 return self._kept[day]
-        found = dealt(self._platform, day)
+        found = dealt(platform, day)
         if found is not None:
             with self._lock:
                 self._kept[day] = found
@@ -146,7 +145,7 @@ async def batches(request: Request) -> Response:
     caller = request.state.call.authorised(gateway, "read", "compliance")
     day = date_of(request.path_params["date"])
     dealt_dates: DealtDates = request.app.state.dealt
-    found = await gateway.published.read(dealt_dates.of, day)
+    found = await gateway.published.read(lambda: dealt_dates.of(gateway.published.platform, day))
     if found is None:
         raise ProblemError("not_found", f"{day} is not published")
     answer, view = found.answer, "all"

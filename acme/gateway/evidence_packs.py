@@ -34,13 +34,13 @@ async def download(request: Request, day: date) -> Response:
     """Return the pack of a date to a caller who may have it."""
     published: Published = request.app.state.gateway.published
     dealt: DealtDates = request.app.state.dealt
-    found = await published.read(dealt.of, day)
+    found = await published.read(lambda: dealt.of(published.platform, day))
     if found is None:
         raise ProblemError("not_found", f"{day} is not published")
     tag = etag(found.identity, "evidence")
     if (unchanged := not_modified(request, tag)) is not None:
         return unchanged
-    file, size = await published.work(_make, published.platform, day)
+    file, size = await published.work(lambda: _make(published.platform, day))
     told = headers(tag) | {
         "Content-Length": str(size),
         "Content-Disposition": f'attachment; filename="evidence-{day}.zip"',
@@ -62,7 +62,7 @@ def _make(platform: Platform, day: date) -> tuple[IO[bytes], int]:
 
 async def _blocks(published: Published, file: IO[bytes]) -> AsyncIterator[bytes]:
     with file:
-        while block := await published.read(file.read, _BLOCK_BYTES):
+        while block := await published.read(lambda: file.read(_BLOCK_BYTES)):
             yield block
 
 

@@ -6,16 +6,15 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from acme.domain.orders import TERMINAL
-from acme.evidence import inclusion, times
+from acme.evidence import inclusion
 from acme.evidence.inclusion import InclusionProof, SealedTree
 from acme.gateway.answer_types import OrderId, PublicKey, Sha256, Signature
 from acme.gateway.conditional import etag, headers, not_modified
@@ -71,15 +70,14 @@ class _Known:
 class Trees:
     """The trees of batches that were asked for lately. For one thread."""
 
-    def __init__(self, platform: Platform) -> None:
-        """Keep what to read from."""
-        self._platform = platform
+    def __init__(self) -> None:
+        """Keep nothing yet."""
         self._kept: OrderedDict[str, SealedTree] = OrderedDict()
 
-    def of(self, run_date: date, batch_id: str) -> SealedTree | None:
+    def of(self, platform: Platform, run_date: date, batch_id: str) -> SealedTree | None:
         """Return the tree of a batch of a published date."""
         found = self._kept.pop(batch_id, None)
-        found = found or inclusion.sealed_tree(self._platform, run_date, batch_id)
+        found = found or inclusion.sealed_tree(platform, run_date, batch_id)
         if found is not None:
             self._kept[batch_id] = found
             while len(self._kept) > 1 and self._leaves() > LEAVES_KEPT_MAX:
@@ -101,7 +99,9 @@ async def proof(request: Request) -> Response:
         raise ProblemError("not_found", "no order of yours has this id")
     call.order_id = order_id
     trees: Trees = request.app.state.trees
-    found = await gateway.published.work(_prove, gateway.published.platform, trees, order_id, known)
+    found = await gateway.published.work(
+        lambda: _prove(gateway.published.platform, trees, order_id, known)
+    )
     if found is None:
         raise _without_batch(known)
     tag = etag(found[0], "proof", order_id)
@@ -128,10 +128,10 @@ def _prove(
     """Return the identity of the date and the proof; None where no published batch has it."""
     for day, batch_id in _places(platform, order_id, known):
         publication = platform.control.publication(day)
-        sealed = None if publication is None else trees.of(day, batch_id)
+        sealed = None if publication is None else trees.of(platform, day, batch_id)
         if publication is None or sealed is None:
             continue
-        found = inclusion.prove(platform, sealed, order_id, _row(platform, day))
+        found = inclusion.prove(platform, sealed, order_id)
         if found is not None:
             tag = identity(publication, platform.lake.manifest(day))
             return tag, _answer(day, publication.published_at, found)
@@ -158,25 +158,7 @@ def _places(platform: Platform, order_id: str, known: _Known) -> list[tuple[date
         day = known.stored.dealing.date
         return [(day, f"B-{day}-{book}") for book in ("live", "canary")]
     # An order of the platform itself, or one of a file: nobody but compliance comes this far.
-    with times.session(platform) as connection:
-        rows = connection.execute(
-            "SELECT b.run_date, b.batch_id FROM lake.stage.batched_orders AS b"
-            " JOIN temp.main.known_runs AS k ON k.run_date = b.run_date WHERE b.order_id = ?",
-            [order_id],
-        ).fetchall()
-    return [(day, batch) for day, batch in rows]
-
-
-def _row(platform: Platform, day: date) -> Any:
-    """Return how to read one order's row of a date."""
-
-    def row(order_id: str) -> pl.DataFrame:
-        partition = platform.lake.manifest(day)[inclusion.ORDERS]
-        path = platform.lake.path(day, inclusion.ORDERS, partition)
-        scan = pl.scan_parquet(path, hive_partitioning=False, glob=False)
-        return scan.filter(pl.col("order_id") == order_id).collect()
-
-    return row
+    return inclusion.batches_of(platform, order_id)
 
 
 def _without_batch(known: _Known) -> ProblemError:

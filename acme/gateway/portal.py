@@ -78,10 +78,8 @@ async def dates(request: Request) -> Response:
     """List the published dates, newest first."""
     admit(request)
     published = request.app.state.gateway.published
-    found = await published.read(published.platform.control.published_dates)
-    items = "\n".join(
-        f'<li><a href="/portal/{day}">{day}</a></li>' for day in sorted(found, reverse=True)
-    )
+    found = await published.read(lambda: published.platform.control.published_dates()[::-1])
+    items = "\n".join(f'<li><a href="/portal/{day}">{day}</a></li>' for day in found)
     body = f"<h1>Published dates</h1>\n<ul>\n{items}\n</ul>" if found else "<h1>Nothing yet</h1>"
     return HTMLResponse(html_page("Published dates", body), headers=HEADERS)
 
@@ -92,7 +90,7 @@ async def one_date(request: Request) -> Response:
     day = date_of(request.path_params["date"])
     published = request.app.state.gateway.published
     dealt: DealtDates = request.app.state.dealt
-    page = await published.read(_page, published.platform, dealt, day)
+    page = await published.read(lambda: _page(published.platform, dealt, day))
     if page is None:
         raise ProblemError("not_found", f"{day} is not published")
     return HTMLResponse(page, headers=HEADERS)
@@ -105,7 +103,7 @@ async def evidence(request: Request) -> Response:
 
 
 def _page(platform: Platform, dealt: DealtDates, day: date) -> str | None:
-    found = dealt.of(day)
+    found = dealt.of(platform, day)
     if found is None:
         return None
     frames = platform.lake.read(day, ["core.check_results", "core.reconciliation_breaks"])

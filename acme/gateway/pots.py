@@ -81,7 +81,7 @@ async def pot(request: Request) -> Response:
     snapshot = await gateway.published.snapshot()
     if snapshot is None:
         raise _unknown()
-    found = await gateway.published.read(pot_of, snapshot, pot_id, gateway.currency)
+    found = await gateway.published.read(lambda: pot_of(snapshot, pot_id, gateway.currency))
     if found is None:
         raise _unknown()
     tag = etag(snapshot.identity, "pot", pot_id)

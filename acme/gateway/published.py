@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
-import duckdb
 import polars as pl
 import psycopg
 
@@ -30,8 +29,8 @@ from acme.lakehouse.control import Control, ControlError, Publication
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Lake, LakeError, Partition, PartitionDamagedError, dataset_contract
 from acme.lakehouse.platform import Platform
+from acme.lakehouse.postgres import PostgresError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 LOG: Final = logging.getLogger("acme.gateway")
 
@@ -40,6 +39,13 @@ FIRST_SECONDS_MAX: Final = 10.0
 READERS: Final = 2
 # Reads that may wait for a reader; more are refused rather than kept.
 WAITING_MAX: Final = 200
+# Postgres, or the way to it.
+GONE: Final = (
+    ControlError,
+    PostgresError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
 BALANCES: Final = "core.ledger_balances"
 POTS: Final = "core.pots"
 PRICES: Final = "stage.price_book"
@@ -88,9 +94,10 @@ class Snapshot:
 class Published:
     """What is published: the newest date as a snapshot, earlier ones by date."""
 
-    def __init__(self, home: Home, url: str) -> None:
-        """Keep where things are; nothing is opened yet."""
-        self.platform = Platform(home, url, Control(url), Lake(home, url))
+    def __init__(self, home: Home, url: Callable[[], str]) -> None:
+        """Keep where things are; nothing is opened yet. `url` finds the server, after each loss."""
+        self._home, self._url = home, url
+        self._platform: Platform | None = None
         self.newest: Snapshot | None = None
         self._looked = asyncio.Event()
         self._waiting = 0
@@ -110,8 +117,24 @@ class Published:
                 await task
             for threads in (self._readers, self._worker, self._loader):
                 threads.shutdown(wait=False, cancel_futures=True)
-            self.platform.control.close()
-            self.platform.lake.close()
+            self._lose()
+
+    @property
+    def platform(self) -> Platform:
+        """The installation, for reading in threads."""
+        found = self._platform
+        if found is None:
+            url = self._url()
+            found = Platform(self._home, url, Control(url), Lake(self._home, url))
+            self._platform = found
+        return found
+
+    def _lose(self) -> None:
+        """Look for the server anew next time; whoever still reads keeps what it has."""
+        lost, self._platform = self._platform, None
+        if lost is not None:
+            lost.control.close()
+            lost.lake.close()
 
     async def snapshot(self) -> Snapshot | None:
         """Return the newest published date, None before the first.
@@ -125,13 +148,13 @@ class Published:
             raise unavailable("what is published cannot be read yet") from error
         return self.newest
 
-    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, query: Callable[[], T]) -> T:
         """Run a short query in a thread; `ProblemError` `unavailable` if it cannot be answered."""
-        return await self._run(self._readers, lambda: function(*args, **kwargs))
+        return await self._run(self._readers, query)
 
-    async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def work(self, query: Callable[[], T]) -> T:
         """Run what may take seconds, one at a time, as `read` does: no short query waits for it."""
-        return await self._run(self._worker, lambda: function(*args, **kwargs))
+        return await self._run(self._worker, query)
 
     async def _run(self, threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         if self._waiting >= WAITING_MAX:
@@ -140,9 +163,10 @@ class Published:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(threads, call)
-        except (ControlError, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except GONE as error:
+            self._lose()
             raise unavailable("Postgres cannot be reached") from error
-        except (LakeError, OSError, duckdb.Error) as error:
+        except (LakeError, OSError, pl.exceptions.ComputeError) as error:
             LOG.exception("a published file cannot be read")
             raise unavailable("a published file cannot be read; it is logged") from error
         finally:
@@ -155,11 +179,13 @@ class Published:
         while True:
             try:
                 found = await loop.run_in_executor(self._loader, self._look)
-            except (ControlError, psycopg.Error, LakeError, OSError):
-                # The date before stays whole; nothing of the new one shows.
-                LOG.exception("the newest published date cannot be opened")
+            except GONE:
+                # The date before stays as it is.
+                LOG.warning("what is published cannot be asked: Postgres cannot be reached")
+                self._lose()
             except Exception:
-                LOG.exception("the newest published date cannot be opened: a defect")
+                # Nothing of a date that cannot be verified shows; it is tried again.
+                LOG.exception("the newest published date cannot be opened")
             else:
                 self.newest = found
                 self._looked.set()

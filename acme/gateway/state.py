@@ -57,7 +57,7 @@ class Gateway:
         self.calendars = Calendars()
         self.keys = KeyRing()
         self.inbox = Inbox(url, lambda: self.calendars.newest)
-        self.published = Published(home, url)
+        self.published = Published(home, lambda: url)
         self.metrics = Metrics(
             lambda: self.inbox.depth,
             lambda: None if self.published.newest is None else self.published.newest.run_date,
