@@ -67,9 +67,12 @@ async def test_a_date_that_is_damaged_does_not_show_until_it_is_whole(
     begin(scenario)
     key = grant(scenario, "T", ("read",), "B")
     scenario.run(D1)
-    verified, tried = Lake.verified_file, []
+    verified, tried, twice = Lake.verified_file, [], asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     def damaged(lake: Lake, day: date, dataset: str, partition: Partition) -> Path | None:
+        if day in tried:
+            loop.call_soon_threadsafe(twice.set)
         tried.append(day)
         raise PartitionDamagedError("not what was written")
 
@@ -78,8 +81,7 @@ async def test_a_date_that_is_damaged_does_not_show_until_it_is_whole(
         monkeypatch.setattr(Lake, "verified_file", damaged)
         continued(scenario)
         await asyncio.to_thread(scenario.run, D2)
-        while len(tried) < 2:
-            await asyncio.sleep(0.02)
+        await twice.wait()
         found, _ = await told(client)
         assert found is not None
         assert found["published_date"] == str(D1)

@@ -160,7 +160,7 @@ async def test_an_order_of_the_inbox_is_followed_to_its_date(served: Served, key
         assert verifies((await ask(served, keys.owner, SELL)).json())
     finally:
         with psycopg.connect(served.world.platform.url) as connection:
-            connection.execute("DELETE FROM intake.orders")
+            connection.execute("DELETE FROM intake.orders WHERE order_id = %s", [SELL])
 
 
 async def test_a_proof_that_is_known_is_not_sent_again(served: Served, keys: Keys) -> None:
