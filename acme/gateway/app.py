@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Router
 
-from acme.gateway import health, orders
+from acme.gateway import bulk, health, orders
 from acme.gateway.order_answers import Answers
 from acme.gateway.problems import MEDIA_TYPE, ProblemError
 from acme.gateway.state import Gateway
@@ -40,7 +40,7 @@ class Door:
     def __init__(self, gateway: Gateway) -> None:
         """Put the endpoints together; the lifespan opens the gateway."""
         self.gateway = gateway
-        routes: list[BaseRoute] = [*health.ROUTES, *orders.ROUTES]
+        routes: list[BaseRoute] = [*health.ROUTES, *bulk.ROUTES, *orders.ROUTES]
         # A router without Starlette's own middleware: what an endpoint raises reaches the door.
         self.router = Router(routes, redirect_slashes=False, lifespan=self._lifespan)
         self.state = State({"gateway": gateway})
@@ -52,7 +52,11 @@ class Door:
             self.state.answers = Answers(
                 gateway.cut_off, gateway.calendars, event_clock=gateway.event_clock
             )
-            yield
+            self.state.bulks = bulk.Bulks(gateway)
+            try:
+                yield
+            finally:
+                self.state.bulks.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
