@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from acme.gateway import order_bodies
-from acme.gateway.bulk_formats import Format, LineRefusedError
+from acme.gateway.bulk_formats import NUMBERS, Format, LineRefusedError
 from acme.gateway.bulk_lines import LINE_BYTES_MAX, Block
 from acme.gateway.order_bodies import PRECISION, SCALE, TEXT_LENGTH_MAX, fields_by_kind
 from acme.gateway.problems import FieldError, ProblemError, shown
@@ -119,7 +119,7 @@ class Checker:
                 .dt.to_string(_INSTANT_WRITTEN)
             )
         marked = table.with_columns(
-            _right(self._source, event_clock=self._event).alias("right"),
+            _right(table, self._source, event_clock=self._event).alias("right"),
             instant.alias("instant"),
             line=pl.int_range(first, first + pl.len(), dtype=pl.Int32()),
         ).with_columns(
@@ -131,10 +131,8 @@ class Checker:
         if not right.all():
             odd = (~right).arg_true().to_list()
             marked = marked.filter(right)
-        ids = [_id(self._prefix, ref) for ref in marked["source_ref"]]
-        frame = marked.with_columns(
-            pl.Series("order_id", ids, dtype=pl.String), received_at=pl.col("instant")
-        )
+        ids = pl.Series("order_id", _ids(self._prefix, marked["source_ref"].to_list()))
+        frame = marked.with_columns(ids, received_at=pl.col("instant"))
         return frame.select(READY.names()), odd
 
     def _by_line(
@@ -182,30 +180,30 @@ class Checker:
         ]
 
 
-def _id(prefix: bytes, source_ref: str) -> str:
-    """Return `acme.domain.orders.order_id` of a text without line feeds, for the million."""
-    return hashlib.sha256(prefix + source_ref.encode()).hexdigest()[:32]
+def _ids(prefix: bytes, source_refs: list[str]) -> list[str]:
+    """Return `acme.domain.orders.order_id` of texts without line feeds, for the million."""
+    sha256 = hashlib.sha256
+    return [sha256(prefix + ref.encode()).hexdigest()[:32] for ref in source_refs]
 
 
-def _right(source: str, *, event_clock: bool) -> pl.Expr:
+def _right(table: pl.DataFrame, source: str, *, event_clock: bool) -> pl.Expr:
     """Return whether a line is plainly right; what is doubtful is not."""
-    tests = [
-        pl.col("source").is_null() | (pl.col("source") == source),
-        *(
-            pl.col(name).is_null() | pl.col(name).str.len_chars().is_between(1, longest)
-            for name, longest in _TEXTS.items()
-        ),
-        *(pl.col(name).is_not_null() for name in ("source_ref", "pot_id", "kind")),
-        *(
-            pl.col(name).is_null()
-            | (pl.col(name).str.contains(_NUMBER) & pl.col(name).str.contains("[1-9]"))
-            for name in ("units", "amount")
-        ),
-        pl.col("received_at").is_null() | pl.col("received_at").str.contains(_INSTANT),
-        _fields_right(),
-    ]
+    used = {column.name for column in table if column.null_count() < table.height}
+    tests = [pl.col(name).is_not_null() for name in ("source_ref", "pot_id", "kind")]
+    tests.append(_fields_right())
     if event_clock:
         tests.append(pl.col("received_at").is_not_null())
+    forms = {"source": pl.col("source") == source}
+    forms |= {
+        name: pl.col(name).str.len_chars().is_between(1, longest)
+        for name, longest in _TEXTS.items()
+    }
+    forms |= {
+        name: pl.col(name).str.contains(_NUMBER) & pl.col(name).str.contains("[1-9]")
+        for name in NUMBERS
+    }
+    forms["received_at"] = pl.col("received_at").str.contains(_INSTANT)
+    tests += [pl.col(name).is_null() | forms[name] for name in sorted(used & forms.keys())]
     return pl.all_horizontal(tests).fill_null(value=False)
 
 

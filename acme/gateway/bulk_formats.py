@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from operator import attrgetter
 from typing import Final, Protocol, get_args
 
 import msgspec
@@ -75,20 +76,7 @@ class NdJson:
             return None
         if len(bodies) != block.count:
             return None
-        return pl.DataFrame(
-            [
-                _text("source_ref", [b.source_ref for b in bodies]),
-                _text("pot_id", [b.pot_id for b in bodies]),
-                _text("kind", [b.kind for b in bodies]),
-                _text("source", [b.source for b in bodies]),
-                _text("received_at", [b.received_at for b in bodies]),
-                _text("asset_id", [b.asset_id for b in bodies]),
-                _text("to_asset_id", [b.to_asset_id for b in bodies]),
-                _number("units", [b.units for b in bodies]),
-                _number("amount", [b.amount for b in bodies]),
-                _text("risk_profile_id", [b.risk_profile_id for b in bodies]),
-            ]
-        )
+        return pl.DataFrame([_column(name, bodies, data) for name in COLUMNS])
 
     def one(self, line: bytes) -> OrderBody:
         """Return the order of a JSON object."""
@@ -166,18 +154,16 @@ def _plain(data: bytes, *, json: bool) -> bool:
     return b"\x7f" not in data if json else len(data.translate(None, _CONTROL)) == len(data)
 
 
-def _text(name: str, values: list[str | None] | list[str] | list[Kind]) -> pl.Series:
-    return pl.Series(name, values, dtype=pl.String)
-
-
-def _number(name: str, values: list[msgspec.Raw]) -> pl.Series:
-    """Return numbers as their text, those sent as strings without the quotes."""
-    absent = OrderBody.__struct_defaults__[-2]
-    texts = [None if v is absent else str(v, "utf-8") for v in values]
-    found = pl.Series(name, texts, dtype=pl.String)
-    if found.null_count() == found.len():
-        return found
-    return found.str.strip_chars('"').replace("null", None)
+def _column(name: str, bodies: list[OrderBody], data: bytes) -> pl.Series:
+    """Return a column of text; numbers that were sent as strings are without their quotes."""
+    # Nothing is escaped, so a name that is used stands there as it is.
+    if f'"{name}"'.encode() not in data:
+        return pl.Series(name, dtype=pl.String).extend_constant(None, len(bodies))
+    values = list(map(attrgetter(name), bodies))
+    if name not in NUMBERS:
+        return pl.Series(name, values, dtype=pl.String)
+    texts = [str(raw, "utf-8") for raw in values]
+    return pl.Series(name, texts, dtype=pl.String).str.strip_chars('"').replace("null", None)
 
 
 def _quoted(text: str) -> bytes:

@@ -47,15 +47,22 @@ class Runs:
         if ready.is_empty():
             return
         ordered = ready.sort("order_id")
-        lines = ordered.select(line=self._line())["line"]
-        ends = (lines.str.len_bytes().cast(pl.Int64()) + 1).cum_sum().to_list()
-        places = ordered["order_id"].search_sorted(_BOUNDS).to_list()
-        starts = [0, *(ends[place - 1] if place else 0 for place in places), ends[-1]]
-        self._offsets.append([self._size + start for start in starts])
+        ids = ordered["order_id"]
         text = BytesIO()
-        lines.to_frame().write_csv(text, include_header=False, separator="\t", quote_style="never")
-        self._file.write(text.getbuffer())
-        self._size += text.tell()
+        ordered.select(self._columns(ordered)).write_csv(
+            text, include_header=False, separator="\t", quote_style="never", null_value="\\N"
+        )
+        data = text.getvalue()
+        offsets, at = [self._size], 0
+        for place in ids.search_sorted(_BOUNDS):
+            if place == len(ids):
+                at = len(data)
+            elif place:
+                at = data.index(b"\n" + ids[place].encode(), max(at - 1, 0)) + 1
+            offsets.append(self._size + at)
+        self._size += len(data)
+        self._offsets.append([*offsets, self._size])
+        self._file.write(data)
 
     def sorted(self) -> Iterator[bytes]:
         """Yield all lines in the order of their ids."""
@@ -76,20 +83,15 @@ class Runs:
             if lines:
                 yield b"".join(sorted(lines))
 
-    def _line(self) -> pl.Expr:
-        """Return a line of COPY's text format, whose columns are those of COPIED."""
+    def _columns(self, ready: pl.DataFrame) -> list[pl.Expr]:
+        """Return the columns of COPIED in COPY's text format, where a backslash is two."""
         texts = {name: pl.col(name) for name in READY.names()}
         for name in ("source_ref", "pot_id", "asset_id", "to_asset_id", "risk_profile_id"):
-            texts[name] = texts[name].str.replace_all("\\", "\\\\", literal=True)
-        columns = [
-            texts.pop("order_id"),
-            pl.lit(self._source.replace("\\", "\\\\")),
-            *texts.values(),
-            pl.lit(str(self._bulk_id)),
-        ]
-        return pl.concat_str(
-            [c.cast(pl.String()).fill_null("\\N") for c in columns], separator="\t"
-        )
+            if ready[name].str.contains("\\", literal=True).any():
+                texts[name] = texts[name].str.replace_all("\\", "\\\\", literal=True)
+        source = pl.lit(self._source.replace("\\", "\\\\")).alias("source")
+        bulk_id = pl.lit(self._bulk_id).alias("bulk_id")
+        return [texts.pop("order_id"), source, *texts.values(), bulk_id]
 
 
 COPIED: Final = (
