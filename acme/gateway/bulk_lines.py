@@ -69,7 +69,7 @@ class Lines:
         if data and not data.endswith(b"\n"):
             data += b"\n"
         lines = data.split(b"\n")[:-1]
-        if lines and not lines[-1].strip():
+        if lines and not lines[-1].strip(b"\r"):
             lines.pop()
         return self._block(b"".join(line + b"\n" for line in lines))
 
