@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Router
 
 from acme.gateway import (
     batches,
+    bulk,
     evidence_packs,
     health,
     logs,
@@ -57,6 +58,7 @@ class Door:
         self.gateway = gateway
         routes: list[BaseRoute] = [
             *health.ROUTES,
+            *bulk.ROUTES,
             *orders.ROUTES,
             *order_proofs.ROUTES,
             *pots.ROUTES,
@@ -83,7 +85,11 @@ class Door:
             self.state.answers = Answers(
                 gateway.cut_off, gateway.calendars, event_clock=gateway.event_clock
             )
-            yield
+            self.state.bulks = bulk.Bulks(gateway)
+            try:
+                yield
+            finally:
+                self.state.bulks.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""

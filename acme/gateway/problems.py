@@ -51,12 +51,13 @@ class FieldError:
 
 @dataclass
 class ProblemError(Exception):
-    """Ends a request with a problem; `kind` is a name of TYPES."""
+    """Ends a request with a problem; `kind` is a name of TYPES, `more` further members."""
 
     kind: str
     detail: str
     errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a kind that is not listed."""
@@ -79,6 +80,7 @@ class ProblemError(Exception):
         }
         if self.errors:
             document["errors"] = [error.as_json() for error in self.errors]
+        document |= self.more
         return json.dumps(document).encode()
 
 

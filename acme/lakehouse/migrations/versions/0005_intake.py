@@ -41,7 +41,8 @@ STATEMENTS = (
     "CREATE INDEX api_keys_by_source ON intake.api_keys (source)",
     # One row for every accepted order, never changed. Its time is that of its commit
     # (track_commit_timestamp); calendar_sequence and drained_until are what its answer was
-    # reckoned with, so that the same answer can be given for ever.
+    # reckoned with, so that the same answer can be given for ever. An order that came in a bulk
+    # has them there, and no hash of its own.
     """
     CREATE TABLE intake.orders (
         order_id text COLLATE "C" PRIMARY KEY CHECK (order_id ~ '^[0-9a-f]{32}$'),
@@ -55,21 +56,40 @@ STATEMENTS = (
         amount numeric(24, 6),
         risk_profile_id text,
         stated_at timestamptz,
-        body_sha256 bytea NOT NULL,
+        body_sha256 bytea,
+        calendar_sequence bigint,
+        drained_until date,
+        bulk_id bigint,
+        bulk_line int,
+        CHECK ((bulk_id IS NULL) = (body_sha256 IS NOT NULL)),
+        CHECK ((bulk_id IS NULL) = (calendar_sequence IS NOT NULL))
+    )
+    """,
+    "CREATE INDEX orders_by_bulk ON intake.orders (bulk_id) WHERE bulk_id IS NOT NULL",
+    # One row for every bulk that was accepted: lines without effect are not among `created`.
+    """
+    CREATE TABLE intake.bulks (
+        bulk_id bigint PRIMARY KEY,
+        lines bigint NOT NULL CHECK (lines > 0),
+        created bigint NOT NULL CHECK (created BETWEEN 0 AND lines),
+        first_order_id text NOT NULL,
+        last_order_id text NOT NULL,
+        stated_from timestamptz,
+        stated_until timestamptz,
         calendar_sequence bigint NOT NULL,
         drained_until date
     )
     """,
-    # What was answered under which key, for ever: the order a key stands for, or a whole stream.
+    # What was answered under which key, for ever: the order a key stands for, or a whole bulk.
     """
     CREATE TABLE intake.requests (
         source text COLLATE "C" NOT NULL,
         idempotency_key text COLLATE "C" NOT NULL,
         body_sha256 bytea NOT NULL,
         order_id text,
-        lines bigint,
+        bulk_id bigint,
         PRIMARY KEY (source, idempotency_key),
-        CHECK ((order_id IS NULL) <> (lines IS NULL))
+        CHECK ((order_id IS NULL) <> (bulk_id IS NULL))
     )
     """,
     """
@@ -81,10 +101,22 @@ STATEMENTS = (
     """
     CREATE TABLE intake.outbox (
         sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        kind text NOT NULL CHECK (kind IN ('order', 'cancellation')),
-        order_id text NOT NULL,
-        UNIQUE (order_id, kind)
+        kind text NOT NULL CHECK (kind IN ('order', 'cancellation', 'bulk')),
+        order_id text,
+        bulk_id bigint UNIQUE REFERENCES intake.bulks,
+        UNIQUE (order_id, kind),
+        CHECK ((order_id IS NULL) <> (bulk_id IS NULL)),
+        CHECK ((kind = 'bulk') = (bulk_id IS NOT NULL))
     )
+    """,
+    # Order by order, however it came; within a bulk (one sequence) by line.
+    """
+    CREATE VIEW intake.outbox_orders AS
+    SELECT sequence, 0 AS bulk_line, order_id FROM intake.outbox WHERE kind = 'order'
+    UNION ALL
+    SELECT b.sequence, o.bulk_line, o.order_id
+    FROM intake.outbox AS b JOIN intake.orders AS o ON o.bulk_id = b.bulk_id
+    WHERE b.kind = 'bulk'
     """,
     # The run of a date takes the outbox up to last_sequence: fixed under the gate, once.
     """
@@ -132,6 +164,19 @@ STATEMENTS = (
             OR EXISTS (SELECT FROM intake.source_pots WHERE source = who AND pot_id = pot)
     $$
     """,
+    # Whether an order that came in a bulk, and so has no hash, has other values than an incoming one.
+    """
+    CREATE FUNCTION intake.differs(stored intake.orders, given intake.incoming) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+        SELECT (
+            stored.pot_id, stored.kind, stored.asset_id, stored.to_asset_id, stored.units,
+            stored.amount, stored.risk_profile_id, stored.stated_at
+        ) IS DISTINCT FROM (
+            given.p, given.kind, given.asset_id, given.to_asset_id, given.units,
+            given.amount, given.risk_profile_id, given.received_at
+        )
+    $$
+    """,
     # Accepts many orders in one transaction; a bad one never fails its neighbours.
     # Keys, then orders are inserted in their own sort order, so that two batches never deadlock.
     # Whatever is not simply new is looked at afterwards, with what others have committed meanwhile.
@@ -176,7 +221,8 @@ STATEMENTS = (
         USING unnest(given) AS i, intake.orders AS o
         WHERE q.source = i.s AND q.idempotency_key = i.k AND q.xmin = pg_current_xact_id()::xid
             AND q.body_sha256 = decode(i.h, 'hex')
-            AND o.order_id = i.o AND o.body_sha256 <> decode(i.h, 'hex');
+            AND o.order_id = i.o
+            AND coalesce(o.body_sha256 <> decode(i.h, 'hex'), intake.differs(o, i));
         RETURN QUERY
         SELECT i.n, CASE
             WHEN NOT intake.may_act(i.s, i.p) THEN 'pot_forbidden'
