@@ -101,10 +101,11 @@ class _Stream:
             self._runs = self._open.enter_context(Runs(folder, self.source, self.bulk_id))
         except OSError as error:
             raise unavailable(f"no space to keep a bulk: {error.strerror}") from error
-        self._connection = self._open.enter_context(bulk_inbox.writing(self.gateway.url))
         granted = None
-        if not bulk_inbox.has_all_pots(self._connection, self.source):
-            granted = partial(bulk_inbox.granted_pots, self._connection, self.source)
+        with bulk_inbox.talking():
+            self._connection = self._open.enter_context(bulk_inbox.writing(self.gateway.url))
+            if not bulk_inbox.has_all_pots(self._connection, self.source):
+                granted = partial(bulk_inbox.granted_pots, self._connection, self.source)
         self.checker = Checker(
             self.form, self.source, event_clock=self.gateway.event_clock, granted=granted
         )
@@ -116,11 +117,13 @@ class _Stream:
     def take(self, part: bytes) -> None:
         """Check a part of the stream and keep its lines; `too_large` beyond LINES_MAX."""
         self.sha256.update(part)
-        self._keep(self._lines.feed(part))
+        with bulk_inbox.talking():
+            self._keep(self._lines.feed(part))
 
     def end(self, key: str, calendar: int) -> bool:
         """Check what is left and commit; False if the key was used meanwhile."""
-        self._keep(self._lines.finish())
+        with bulk_inbox.talking():
+            self._keep(self._lines.finish())
         refusals = self.checker.refusals
         if self._header_lines or not self.lines:
             expected = "a header and an order" if self.form.header_lines else "an order"
@@ -141,7 +144,8 @@ class _Stream:
             calendar,
         )
         try:
-            return bulk_inbox.commit(self._connection, accepted, self._runs)
+            with bulk_inbox.talking():
+                return bulk_inbox.commit(self._connection, accepted, self._runs)
         except psycopg.DataError as error:
             raise ProblemError("invalid", f"the database refuses a line: {error}") from error
 

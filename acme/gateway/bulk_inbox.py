@@ -52,19 +52,23 @@ class Accepted:
 
 
 @contextmanager
-def writing(url: str) -> Iterator[Connection[TupleRow]]:
-    """A connection of its own for a bulk; `ProblemError` `unavailable` where Postgres is gone."""
+def talking() -> Iterator[None]:
+    """Turn the loss of Postgres into `ProblemError` `unavailable`."""
     try:
-        with psycopg.connect(
-            url,
-            autocommit=True,
-            application_name="acme gateway bulk",
-            connect_timeout=5,
-            options="-c TimeZone=UTC -c synchronous_commit=on",
-        ) as connection:
-            yield connection
-    except psycopg.OperationalError as error:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise unavailable("Postgres cannot be reached, or went away before it answered") from error
+
+
+def writing(url: str) -> Connection[TupleRow]:
+    """Return a connection of its own for a bulk, which is durable or fails."""
+    return psycopg.connect(
+        url,
+        autocommit=True,
+        application_name="acme gateway bulk",
+        connect_timeout=5,
+        options="-c TimeZone=UTC -c synchronous_commit=on",
+    )
 
 
 def granted_pots(connection: Connection[TupleRow], source: str, pots: list[str]) -> set[str]:
