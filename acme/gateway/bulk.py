@@ -103,7 +103,8 @@ class _Stream:
             raise unavailable(f"no space to keep a bulk: {error.strerror}") from error
         granted = None
         with bulk_inbox.talking():
-            self._connection = self._open.enter_context(bulk_inbox.writing(self.gateway.url))
+            self._connection = self._open.enter_context(bulk_inbox.writing(self.gateway.url()))
+            self._open.enter_context(self.gateway.pulse.watching(self._connection))
             if not bulk_inbox.has_all_pots(self._connection, self.source):
                 granted = partial(bulk_inbox.granted_pots, self._connection, self.source)
         self.checker = Checker(
@@ -194,11 +195,6 @@ async def submit(request: Request) -> Response:
     caller = call.authorised(gateway, "submit")
     key = idempotency_key(call)
     form = _format(request)
-    reason = gateway.inbox.refusal()
-    if reason is None and not gateway.inbox.available.is_set():
-        reason = "Postgres cannot be reached"
-    if reason is not None:
-        raise unavailable(reason)
     parts = _parts(request)
     with bulks.place(caller.source):
         stored = await find_bulk(gateway, caller.source, key)
@@ -224,6 +220,8 @@ async def _received(bulks: Bulks, stream: _Stream, parts: AsyncIterator[bytes], 
         async for part in parts:
             if working is not None:
                 await asyncio.shield(working)
+            if (reason := bulks.gateway.inbox.reason()) is not None:
+                raise unavailable(reason)
             working = asyncio.ensure_future(bulks.run(stream.take, part))
         if working is not None:
             await asyncio.shield(working)
@@ -254,8 +252,8 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             break
         except TimeoutError as error:
-            reason = f"the client sent nothing for {SILENT_SECONDS_MAX:g} s"
-            raise ProblemError("malformed", reason) from error
+            detail = f"the client sent nothing for {SILENT_SECONDS_MAX:g} s"
+            raise ProblemError("too_slow", detail, headers={"Connection": "close"}) from error
         size, held = size + len(chunk), held + len(chunk)
         if size > BODY_BYTES_MAX:
             raise _too_large()
@@ -291,4 +289,5 @@ def _answered(body: bytes, *, replayed: bool) -> Response:
     return Response(body, 201, headers, "application/json")
 
 
-ROUTES: Final = [Route("/v1/orders/bulk", submit, methods=["POST"])]
+PATH: Final = "/v1/orders/bulk"
+ROUTES: Final = [Route(PATH, submit, methods=["POST"])]

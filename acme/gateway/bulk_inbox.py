@@ -18,8 +18,10 @@ from psycopg.rows import TupleRow
 
 from acme.gateway.bulk_checks import ERRORS_SHOWN_MAX
 from acme.gateway.bulk_runs import COPIED, Runs
+from acme.gateway.connections import conninfo
 from acme.gateway.inbox import unavailable
 from acme.gateway.problems import FieldError, ProblemError, shown
+from acme.lakehouse.postgres import PostgresError
 
 # A deadlock takes chosen ids; whoever meets one has lost nothing and begins again.
 _ATTEMPTS_MAX: Final = 3
@@ -56,18 +58,14 @@ def talking() -> Iterator[None]:
     """Turn the loss of Postgres into `ProblemError` `unavailable`."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, PostgresError) as error:
         raise unavailable("Postgres cannot be reached, or went away before it answered") from error
 
 
 def writing(url: str) -> Connection[TupleRow]:
     """Return a connection of its own for a bulk, which is durable or fails."""
     return psycopg.connect(
-        url,
-        autocommit=True,
-        application_name="acme gateway bulk",
-        connect_timeout=5,
-        options="-c TimeZone=UTC -c synchronous_commit=on",
+        conninfo(url), autocommit=True, application_name="acme gateway bulk"
     )
 
 

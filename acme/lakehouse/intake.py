@@ -44,12 +44,12 @@ _COLUMNS: Final = {
     "cancellations": "o.source, o.source_ref, {time} AS cancelled_at",
 }
 _OUTBOX: Final = {
-    "orders": "intake.outbox AS b JOIN intake.orders AS o USING (order_id)"
-    " JOIN intake.received AS r USING (order_id) WHERE b.kind = 'order'",
-    "cancellations": "intake.outbox AS b JOIN intake.orders AS o USING (order_id)"
-    " JOIN intake.cancellations AS c USING (order_id) WHERE b.kind = 'cancellation'",
+    "orders": "intake.outbox_orders AS o JOIN intake.received AS r USING (order_id) WHERE true",
+    "cancellations": "intake.outbox JOIN intake.orders AS o USING (order_id)"
+    " JOIN intake.cancellations AS c USING (order_id) WHERE outbox.kind = 'cancellation'",
 }
-_BETWEEN: Final = " AND b.sequence > %(after)s AND b.sequence <= %(last)s"
+_BETWEEN: Final = " AND sequence > %(after)s AND sequence <= %(last)s"
+_SEQUENCE: Final = {"orders": "sequence, bulk_line", "cancellations": "sequence"}
 # By the record of times, not by the outbox: another way to the same orders.
 _CONTROL: Final = {
     "orders": "intake.received AS r JOIN intake.orders AS o USING (order_id)"
@@ -174,9 +174,8 @@ def _record_times(control: Control, run_date: date) -> None:
     with control.transaction() as cursor:
         cursor.execute(
             "INSERT INTO intake.received (order_id, received_at, run_date)"
-            " SELECT o.order_id, pg_xact_commit_timestamp(o.xmin), %(date)s"
-            " FROM intake.outbox AS b JOIN intake.orders AS o USING (order_id)"
-            " WHERE b.kind = 'order' AND NOT EXISTS"
+            " SELECT order_id, pg_xact_commit_timestamp(transaction), %(date)s"
+            " FROM intake.outbox_orders AS o WHERE NOT EXISTS"
             " (SELECT FROM intake.received AS known WHERE known.order_id = o.order_id)"
             + _BETWEEN
             + " ON CONFLICT DO NOTHING",
@@ -243,7 +242,7 @@ def _csv(
 ) -> Iterator[bytes]:
     """Yield the lines of a feed's file, in the order of the outbox."""
     columns = _COLUMNS[feed].format(time=_INSTANT.format(_MOMENTS[clock][feed]))
-    query = f"SELECT {columns} FROM {_OUTBOX[feed]}{_BETWEEN} ORDER BY b.sequence"
+    query = f"SELECT {columns} FROM {_OUTBOX[feed]}{_BETWEEN} ORDER BY {_SEQUENCE[feed]}"
     with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)", span) as copy:
         for chunk in copy:
             yield bytes(chunk)

@@ -448,7 +448,7 @@ async def test_a_silent_client_loses_its_place(
         await asyncio.sleep(5)
 
     answer = await post(client, "k", silent())
-    assert answer.status_code == 400
+    assert answer.status_code == 408
     assert nothing_stored(gateway)
 
 

@@ -7,6 +7,10 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_ORDER = (
+    "o.order_id, o.source, o.source_ref, o.pot_id, o.kind, o.asset_id, o.to_asset_id, o.units,"
+    " o.amount, o.risk_profile_id, o.stated_at"
+)
 STATEMENTS = (
     "CREATE SCHEMA intake",
     # A source may act on the pots it is granted, or on all of them.
@@ -110,11 +114,13 @@ STATEMENTS = (
     )
     """,
     # Order by order, however it came; within a bulk (one sequence) by line.
-    """
+    f"""
     CREATE VIEW intake.outbox_orders AS
-    SELECT sequence, 0 AS bulk_line, order_id FROM intake.outbox WHERE kind = 'order'
+    SELECT b.sequence, 0 AS bulk_line, o.xmin AS transaction, {_ORDER}
+    FROM intake.outbox AS b JOIN intake.orders AS o ON o.order_id = b.order_id
+    WHERE b.kind = 'order'
     UNION ALL
-    SELECT b.sequence, o.bulk_line, o.order_id
+    SELECT b.sequence, o.bulk_line, o.xmin, {_ORDER}
     FROM intake.outbox AS b JOIN intake.orders AS o ON o.bulk_id = b.bulk_id
     WHERE b.kind = 'bulk'
     """,
