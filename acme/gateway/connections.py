@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,6 +17,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection, BaseConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 
 from acme.lakehouse.postgres import PostgresError
@@ -69,6 +71,16 @@ def cut(connection: BaseConnection[Any]) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as ended,
     ):
         ended.shutdown(socket.SHUT_RDWR)
+
+
+def refuse_ended(connection: AsyncConnection[Any]) -> None:
+    """Raise `OperationalError` where the server has ended an idle connection; asks it nothing."""
+    readable = select.poll()
+    readable.register(connection.fileno(), select.POLLIN)
+    if readable.poll(0):
+        connection.pgconn.consume_input()
+        if connection.pgconn.status != ConnStatus.OK:
+            raise psycopg.OperationalError("the server has ended the connection")
 
 
 class Pulse:

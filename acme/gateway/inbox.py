@@ -28,6 +28,7 @@ from acme.gateway.connections import (
     FindUrl,
     Pulse,
     connected,
+    refuse_ended,
 )
 from acme.gateway.order_bodies import NewOrder
 from acme.gateway.problems import ProblemError
@@ -39,6 +40,8 @@ WRITERS: Final = 2
 # Orders that may wait; more than this is refused rather than kept in memory.
 WAITING_MAX: Final = 20_000
 ANSWER_SECONDS_MAX: Final = 20.0
+# How often an idle writer looks whether its connection is still there.
+IDLE_SECONDS: Final = 2.0
 RETRY_AFTER_SECONDS: Final = 1
 _COMMITTED: Final = (
     "SELECT pg_xact_commit_timestamp(current_setting('acme.xid')::xid),"
@@ -158,19 +161,11 @@ class Inbox:
     async def _serve(self, connection: AsyncConnection[TupleRow]) -> None:
         """Commit what waits, until the connection fails."""
         while True:
-            if not self._waiting:
-                self._arrived.clear()
-                try:
-                    async with asyncio.timeout(2):
-                        await self._arrived.wait()
-                except TimeoutError:
-                    if await self._alive(connection):
-                        continue
-                    return
-            if len(self._waiting) < TOGETHER_MAX:
-                await asyncio.sleep(COLLECT_SECONDS)
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER_MAX))]
-            group = [waiting for waiting in group if not waiting.answer.done()]
+            try:
+                group = await self._group(connection)
+            except GONE:
+                # What waits is left to the next connection, not lost with this one.
+                return
             if not group:
                 continue
             try:
@@ -185,13 +180,19 @@ class Inbox:
                 self._fail(group, "the gateway is stopping")
                 raise
 
-    async def _alive(self, connection: AsyncConnection[TupleRow]) -> bool:
-        try:
-            await connection.execute("SELECT 1")
-        except GONE:
-            self.available.clear()
-            return False
-        return True
+    async def _group(self, connection: AsyncConnection[TupleRow]) -> list[_Waiting]:
+        """Return what is committed next; raises where the server has ended the connection."""
+        while not self._waiting:
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._arrived.wait()
+            refuse_ended(connection)
+        if len(self._waiting) < TOGETHER_MAX:
+            await asyncio.sleep(COLLECT_SECONDS)
+        refuse_ended(connection)
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER_MAX))]
+        return [waiting for waiting in group if not waiting.answer.done()]
 
     async def _one_by_one(
         self, connection: AsyncConnection[TupleRow], group: list[_Waiting], error: Exception

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from datetime import date
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -25,6 +23,7 @@ from acme.gateway.connections import (
     Pulse,
     connected,
     conninfo,
+    refuse_ended,
     refuse_superuser,
     refuse_unsafe,
 )
@@ -107,7 +106,7 @@ class Gateway:
             max_size=READERS_MAX,
             timeout=POOL_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
-            check=_usable,
+            check=_refuse_ended,
             open=False,
             kwargs={"autocommit": True, "application_name": "acme gateway read"},
         )
@@ -168,10 +167,5 @@ class Gateway:
                     await self._refresh(connection)
 
 
-async def _usable(connection: AsyncConnection[TupleRow]) -> None:
-    """Refuse a pooled connection that the server has ended: an idle one has nothing to read."""
-    readable, _, _ = select.select([connection.fileno()], [], [], 0)
-    if readable:
-        connection.pgconn.consume_input()
-        if connection.pgconn.status != ConnStatus.OK:
-            raise psycopg.OperationalError("the server has ended the connection")
+async def _refuse_ended(connection: AsyncConnection[TupleRow]) -> None:
+    refuse_ended(connection)
