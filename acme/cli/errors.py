@@ -6,6 +6,7 @@ import duckdb
 
 from acme.evidence.pack import NotPublishedError
 from acme.evidence.times import TimesError
+from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
 from acme.lakehouse.home import ClockError
@@ -13,6 +14,7 @@ from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
 from acme.lakehouse.platform import NotInitialisedError
 from acme.lakehouse.postgres import PostgresError
+from acme.lakehouse.roles import RoleError
 from acme.operations.breaks import NothingPublishedError
 
 
@@ -25,6 +27,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     CommandError,
     ContractError,
     ControlError,
+    KeyManagementError,
     LakeError,
     LandedFileDamaged,
     LandingError,
@@ -32,6 +35,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     NotPublishedError,
     NothingPublishedError,
     PostgresError,
+    RoleError,
     TimesError,
     duckdb.Error,
     OSError,

@@ -6,7 +6,18 @@ import sys
 
 import click
 
-from acme.cli import books, breaks, day, demo, evidence, explain, installation, intake, replay
+from acme.cli import (
+    books,
+    breaks,
+    day,
+    demo,
+    evidence,
+    explain,
+    installation,
+    intake,
+    keys,
+    replay,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,7 +25,20 @@ def acme() -> None:
     """ACME's investment platform: land files, run business days, look at the books."""
 
 
-for group in (installation, intake, day, books, breaks, explain, evidence, replay, demo):
+GROUPS = (
+    installation,
+    intake,
+    day,
+    books,
+    breaks,
+    explain,
+    evidence,
+    replay,
+    keys,
+    demo,
+)
+
+for group in GROUPS:
     for command in group.COMMANDS:
         acme.add_command(command)
 

@@ -20,14 +20,15 @@ async def healthz(request: Request) -> JSONResponse:
 async def readyz(request: Request) -> JSONResponse:
     """Say that orders can be taken; a problem of status 503 otherwise."""
     gateway = request.app.state.gateway
-    reason = gateway.inbox.refusal()
-    if reason is None and not gateway.inbox.available.is_set():
-        reason = "Postgres cannot be reached"
+    reason = gateway.inbox.reason()
+    if reason is None and gateway.audit.full:
+        reason = "the record of calls cannot be written"
     if reason is not None:
         raise unavailable(reason)
     return JSONResponse({"status": "ready", "waiting": gateway.inbox.depth})
 
 
+PATHS: Final = frozenset({"/healthz", "/readyz"})
 ROUTES: Final = [
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),

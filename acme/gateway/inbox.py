@@ -14,13 +14,21 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
+from acme.gateway.connections import (
+    CONNECT_SECONDS_MAX,
+    GONE,
+    RECONNECT_SECONDS,
+    FindUrl,
+    Pulse,
+    connected,
+)
 from acme.gateway.order_bodies import NewOrder
 from acme.gateway.problems import ProblemError
 
@@ -36,17 +44,6 @@ _COMMITTED: Final = (
     "SELECT pg_xact_commit_timestamp(current_setting('acme.xid')::xid),"
     " nullif(current_setting('acme.drained'), '')::date"
 )
-# Settings without which an answer would not be durable, or not dated.
-DEMANDED: Final = {
-    "fsync": "on",
-    "full_page_writes": "on",
-    "synchronous_commit": "on",
-    "track_commit_timestamp": "on",
-}
-
-
-class UnsafeServerError(Exception):
-    """The server may lose what it has committed; the text names the setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +71,16 @@ class _Waiting:
 class Inbox:
     """Writers that share the waiting orders; `calendar` says how far holidays are known."""
 
-    def __init__(self, url: str, calendar: Callable[[], int]) -> None:
-        """Keep the URL; `run` connects."""
-        self._url = url
+    def __init__(self, url: FindUrl, pulse: Pulse, calendar: Callable[[], int]) -> None:
+        """Keep how the server is found; `running` connects."""
+        self._url, self._pulse = url, pulse
         self._calendar = calendar
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.available = asyncio.Event()
         self.refusal: Callable[[], str | None] = lambda: None
+        pulse.lost.append(self._lost)
         # Told of every commit: its outcomes, and how long it took in nanoseconds.
         self.on_commit: Callable[[Iterable[str], int], None] = lambda _outcomes, _took: None
 
@@ -91,6 +89,10 @@ class Inbox:
         """Write as long as the context lasts."""
         self._tasks = [asyncio.create_task(self._writer(n)) for n in range(WRITERS)]
         try:
+            # Where Postgres goes away again at this moment, requests are told so.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                    await self.available.wait()
             yield self
         finally:
             for task in self._tasks:
@@ -102,15 +104,20 @@ class Inbox:
         """Return how many orders wait for a commit."""
         return len(self._waiting)
 
+    def reason(self) -> str | None:
+        """Say why nothing can be made durable now, or return None."""
+        reason = self.refusal()
+        if reason is None and not self.available.is_set():
+            reason = "Postgres cannot be reached"
+        return reason
+
     async def submit(self, order: NewOrder, key: str) -> Committed:
         """Make an order durable under its idempotency key; `ProblemError` `unavailable` if not.
 
         Whoever is told `unavailable` does not know whether the order is stored, and may send it
         again under the same key.
         """
-        reason = self.refusal()
-        if reason is None and not self.available.is_set():
-            reason = "Postgres cannot be reached"
+        reason = self.reason()
         if reason is None and len(self._waiting) >= WAITING_MAX:
             reason = f"{WAITING_MAX} orders wait already"
         if reason is not None:
@@ -129,19 +136,24 @@ class Inbox:
     async def _writer(self, number: int) -> None:
         while True:
             try:
-                connection = await connected(self._url, f"acme gateway {number}")
-            except (psycopg.Error, OSError):
-                self.available.clear()
-                self._fail(list(self._waiting), "Postgres cannot be reached")
-                self._waiting.clear()
-                await asyncio.sleep(0.2)
+                connection = await connected(self._url(), f"acme gateway {number}")
+            except GONE:
+                self._lost()
+                await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             self.available.set()
             try:
-                await self._serve(connection)
+                with self._pulse.watching(connection):
+                    await self._serve(connection)
             finally:
-                with suppress(psycopg.Error):
+                with suppress(*GONE):
                     await connection.close()
+
+    def _lost(self) -> None:
+        """Tell those who wait that nothing can be made durable now."""
+        self.available.clear()
+        self._fail(list(self._waiting), "Postgres cannot be reached")
+        self._waiting.clear()
 
     async def _serve(self, connection: AsyncConnection[TupleRow]) -> None:
         """Commit what waits, until the connection fails."""
@@ -166,7 +178,7 @@ class Inbox:
             except psycopg.DataError as error:
                 # Nobody's order should do this; alone, each finds out whether it is its own.
                 await self._one_by_one(connection, group, error)
-            except (psycopg.Error, OSError):
+            except GONE:
                 self._fail(group, "Postgres went away before it answered")
                 return
             except BaseException:
@@ -176,7 +188,7 @@ class Inbox:
     async def _alive(self, connection: AsyncConnection[TupleRow]) -> bool:
         try:
             await connection.execute("SELECT 1")
-        except (psycopg.Error, OSError):
+        except GONE:
             self.available.clear()
             return False
         return True
@@ -206,9 +218,16 @@ class Inbox:
         outcomes: dict[int, str] = dict(await accepted.fetchall())
         row = await one_row(committed)
         self.on_commit(outcomes.values(), time.monotonic_ns() - begun)
+        made: set[str] = set()
         for n, waiting in enumerate(group):
+            outcome = outcomes[n]
+            if outcome == "created" and waiting.order.order_id in made:
+                # One of the same group made it.
+                outcome = "repeated"
+            if outcome == "created":
+                made.add(waiting.order.order_id)
             if not waiting.answer.done():
-                waiting.answer.set_result(Committed(outcomes[n], row[0], row[1], calendar))
+                waiting.answer.set_result(Committed(outcome, row[0], row[1], calendar))
 
     def _fail(self, group: list[_Waiting], reason: str) -> None:
         for waiting in group:
@@ -228,34 +247,9 @@ def unavailable(reason: str) -> ProblemError:
     return ProblemError("unavailable", reason, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-async def connected(url: str, name: str) -> AsyncConnection[TupleRow]:
-    """Return a connection in autocommit; its transactions are durable or fail."""
-    connection = await AsyncConnection.connect(
-        url,
-        autocommit=True,
-        application_name=name,
-        connect_timeout=5,
-        options="-c TimeZone=UTC -c synchronous_commit=on",
-    )
-    connection.prepare_threshold = 1
-    return connection
-
-
 async def one_row(cursor: AsyncCursor[TupleRow]) -> TupleRow:
     """Return the one row there certainly is."""
     row = await cursor.fetchone()
     if row is None:
         raise LookupError("Postgres returned no row where one was certain")
     return row
-
-
-async def refuse_unsafe(connection: AsyncConnection[Any]) -> None:
-    """Raise `UnsafeServerError` unless what the server commits survives a crash, with its time."""
-    for name, wanted in DEMANDED.items():
-        cursor = await connection.execute("SELECT current_setting(%s)", [name])
-        row = await cursor.fetchone()
-        if row is None or row[0] != wanted:
-            raise UnsafeServerError(
-                f"Postgres runs with {name} = {row and row[0]}: expected {wanted}; the gateway"
-                " does not start on a server that may lose what it has answered"
-            )

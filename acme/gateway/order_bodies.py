@@ -37,7 +37,7 @@ TEXT_LENGTH_MAX: Final = 200
 PRECISION, SCALE = 18, 6
 
 
-class OrderBody(msgspec.Struct, forbid_unknown_fields=True):
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The JSON object of `POST /v1/orders`, and of a line of a bulk stream."""
 
     source_ref: str

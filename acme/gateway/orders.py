@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,7 +26,9 @@ from acme.gateway.state import Gateway
 if TYPE_CHECKING:
     from acme.gateway.app import Call, Receive
 
+PATH: Final = "/v1/orders"
 BODY_BYTES_MAX: Final = 16 * 1024
+BODY_SECONDS_MAX: Final = 10.0
 KEY_LENGTH_MAX: Final = 200
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
@@ -66,7 +69,16 @@ def idempotency_key(call: Call) -> str:
 
 
 async def whole_body(receive: Receive, bytes_max: int) -> bytes:
-    """Return a request's body; `too_large` as soon as it is."""
+    """Return a request's body; `too_large` as soon as it is, `too_slow` if it does not come."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await _body(receive, bytes_max)
+    except TimeoutError as error:
+        detail = f"expected the whole body within {BODY_SECONDS_MAX:g} s"
+        raise ProblemError("too_slow", detail, headers={"Connection": "close"}) from error
+
+
+async def _body(receive: Receive, bytes_max: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
@@ -156,7 +168,7 @@ async def _at_the_door(request: Request) -> Response:
 
 
 ROUTES: Final = [
-    Route("/v1/orders", _at_the_door, methods=["POST"]),
+    Route(PATH, _at_the_door, methods=["POST"]),
     Route("/v1/orders/{order_id}", read, methods=["GET"]),
     Route("/v1/orders/{order_id}", cancel, methods=["DELETE"]),
 ]

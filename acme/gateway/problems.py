@@ -16,6 +16,7 @@ TYPES: Final[dict[str, tuple[int, str]]] = {
     "forbidden": (403, "The API key does not allow this"),
     "not_found": (404, "There is no such thing, or it is not yours"),
     "method_not_allowed": (405, "The method is not allowed here"),
+    "too_slow": (408, "The request's body did not arrive in time"),
     "key_conflict": (409, "The Idempotency-Key was used for another body"),
     "reference_conflict": (409, "The source_ref names an order with other values"),
     "too_late": (409, "The run of the order's dealing date has taken it"),
@@ -50,12 +51,13 @@ class FieldError:
 
 @dataclass
 class ProblemError(Exception):
-    """Ends a request with a problem; `kind` is a name of TYPES."""
+    """Ends a request with a problem; `kind` is a name of TYPES, `more` further members."""
 
     kind: str
     detail: str
     errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a kind that is not listed."""
@@ -78,6 +80,7 @@ class ProblemError(Exception):
         }
         if self.errors:
             document["errors"] = [error.as_json() for error in self.errors]
+        document |= self.more
         return json.dumps(document).encode()
 
 

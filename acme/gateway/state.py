@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -10,18 +11,35 @@ from datetime import date
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from acme.domain.calendars import DEALING, Calendar, CutOff
+from acme.gateway.admission import DiskWatch, folders
 from acme.gateway.api_keys import KeyRing
-from acme.gateway.inbox import Inbox, connected, refuse_unsafe, unavailable
+from acme.gateway.audit import Audit
+from acme.gateway.connections import (
+    GONE,
+    FindUrl,
+    Pulse,
+    connected,
+    conninfo,
+    refuse_superuser,
+    refuse_unsafe,
+)
+from acme.gateway.inbox import Inbox, unavailable
+from acme.gateway.limits import Limits
 from acme.gateway.metrics import Metrics
+from acme.gateway.problems import ProblemError
 from acme.gateway.published import Published
 from acme.lakehouse.home import Home, event_clock
 
 REFRESH_SECONDS = 1.0
 READERS_MAX = 4
+# How long a reader waits for a connection; how long the pool backs off, at most, between tries.
+POOL_SECONDS_MAX = 1.5
+RECONNECT_SECONDS_MAX = 5.0
 
 
 @dataclass
@@ -50,14 +68,18 @@ class Calendars:
 class Gateway:
     """One process of the gateway: its home, its inbox, and what it refreshes every second."""
 
-    def __init__(self, home: Home, url: str) -> None:
-        """Keep where things are; `running` opens them."""
+    def __init__(self, home: Home, url: FindUrl) -> None:
+        """Keep where things are; `running` opens them. `url` finds the server, after each loss."""
         self.home, self.url = home, url
         self.event_clock = event_clock(home)
         self.calendars = Calendars()
         self.keys = KeyRing()
-        self.inbox = Inbox(url, lambda: self.calendars.newest)
-        self.published = Published(home, lambda: url)
+        self.limits = Limits()
+        self.pulse = Pulse(url)
+        self.audit = Audit(url, self.pulse)
+        self.inbox = Inbox(url, self.pulse, lambda: self.calendars.newest)
+        self.inbox.refusal = DiskWatch(folders(home)).reason
+        self.published = Published(home, url)
         self.metrics = Metrics(
             lambda: self.inbox.depth,
             lambda: None if self.published.newest is None else self.published.newest.run_date,
@@ -73,25 +95,25 @@ class Gateway:
 
         Raises `UnsafeServerError` on a server that may lose what it has answered.
         """
-        first = await connected(self.url, "acme gateway start")
+        first = await connected(self.url(), "acme gateway start")
         async with first:
             await refuse_unsafe(first)
+            await refuse_superuser(first)
             await self._load_scheme(first)
             await self._refresh(first)
         self.pool = AsyncConnectionPool(
-            self.url,
+            lambda: conninfo(self.url()),
             min_size=1,
             max_size=READERS_MAX,
-            timeout=2,
+            timeout=POOL_SECONDS_MAX,
+            reconnect_timeout=RECONNECT_SECONDS_MAX,
+            check=_usable,
             open=False,
-            kwargs={
-                "autocommit": True,
-                "application_name": "acme gateway read",
-                "connect_timeout": 5,
-                "options": "-c TimeZone=UTC",
-            },
+            kwargs={"autocommit": True, "application_name": "acme gateway read"},
         )
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.pulse.running())
+            await stack.enter_async_context(self.audit.running())
             await self.pool.open()
             stack.push_async_callback(self.pool.close)
             await stack.enter_async_context(self.inbox.running())
@@ -109,7 +131,8 @@ class Gateway:
         """A connection for a short read or cancellation; `ProblemError` where there is none."""
         try:
             async with self.pool.connection() as connection:
-                yield connection
+                with self.pulse.watching(connection):
+                    yield connection
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise unavailable("Postgres cannot be reached") from error
 
@@ -140,6 +163,15 @@ class Gateway:
     async def _keep_fresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            with suppress(psycopg.Error, PoolTimeout, OSError):
-                async with self.pool.connection() as connection:
+            with suppress(*GONE, PoolTimeout, ProblemError):
+                async with self.reading() as connection:
                     await self._refresh(connection)
+
+
+async def _usable(connection: AsyncConnection[TupleRow]) -> None:
+    """Refuse a pooled connection that the server has ended: an idle one has nothing to read."""
+    readable, _, _ = select.select([connection.fileno()], [], [], 0)
+    if readable:
+        connection.pgconn.consume_input()
+        if connection.pgconn.status != ConnStatus.OK:
+            raise psycopg.OperationalError("the server has ended the connection")

@@ -254,6 +254,11 @@ def status(home: Home) -> Status:
     return Status(state, record.port, pid, record.system_user, data.parent)
 
 
+def is_external() -> bool:
+    """Whether somebody else runs the server: ACME_POSTGRES_URL is set."""
+    return _external_url() is not None
+
+
 def tool(name: str) -> Path:
     """The path of one of the wheel's client programs, such as `psql` or `pg_basebackup`."""
     path = _wheel_installation() / "bin" / name

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from acme.gateway import inbox, published
+from acme.gateway import connections, published
 from acme.gateway.api_keys import create_key
 from acme.gateway.app import Door, application
+from acme.lakehouse.roles import name_of
 from tests.scenarios.conftest import VARIABLES, copy_of, scenario
 from tests.scenarios.driver import D0, D1, D2, D3, Scenario
 
@@ -52,8 +54,9 @@ class Served:
 @pytest.fixture(autouse=True)
 def tests_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' server is not one to entrust orders to."""
-    monkeypatch.setattr(inbox, "DEMANDED", {"track_commit_timestamp": "on"})
+    monkeypatch.setattr(connections, "DEMANDED", {"track_commit_timestamp": "on"})
     monkeypatch.setattr(published, "LOOK_SECONDS", 0.02)
+    monkeypatch.setenv("ACME_GATEWAY_FAILED_BURST", "100000")
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +139,8 @@ def keys(world: Scenario) -> Keys:
 
 @asynccontextmanager
 async def serving(opened: Scenario) -> AsyncIterator[Served]:
-    door = application(opened.home, opened.platform.url)
+    url = make_conninfo(opened.platform.url, options=f"-c role={name_of('gateway')}")
+    door = application(opened.home, lambda: url)
     async with door.router.lifespan_context(door):
         await door.gateway.inbox.available.wait()
         await door.gateway.published.snapshot()

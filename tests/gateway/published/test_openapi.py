@@ -64,7 +64,7 @@ def test_it_is_openapi_3_1() -> None:
 
 
 def test_every_route_is_in_it_and_the_reverse(tmp_path: Any) -> None:
-    door = application(Home(tmp_path), "postgresql://nowhere")
+    door = application(Home(tmp_path), lambda: "postgresql://nowhere")
     routed = {
         (route.path_format, method)
         for route in door.router.routes
