@@ -143,6 +143,7 @@ async def serving(opened: Scenario) -> AsyncIterator[Served]:
     door = application(opened.home, lambda: url)
     async with door.router.lifespan_context(door):
         await door.gateway.inbox.available.wait()
+        await door.gateway.published.snapshot()
         yield Served(door, opened)
 
 
