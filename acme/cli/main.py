@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from acme.cli import books, breaks, day, demo, explain, installation, intake, replay
+from acme.cli import books, breaks, day, demo, explain, installation, intake, replay, submit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,7 +14,7 @@ def acme() -> None:
     """ACME's investment platform: land files, run business days, look at the books."""
 
 
-for group in (installation, intake, day, books, breaks, explain, replay, demo):
+for group in (installation, intake, day, books, breaks, explain, replay, demo, submit):
     for command in group.COMMANDS:
         acme.add_command(command)
 
