@@ -17,6 +17,7 @@ from acme.cli import (
     intake,
     keys,
     replay,
+    submit,
 )
 
 
@@ -36,6 +37,7 @@ GROUPS = (
     replay,
     keys,
     demo,
+    submit,
 )
 
 for group in GROUPS:

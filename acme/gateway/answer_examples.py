@@ -26,6 +26,22 @@ RECEIPT: Final[dict[str, Any]] = {
     "dealing_date_reason": "received at 09:00:00 Europe/London, before the cut-off of 2024-03-04",
     "cut_off": "2024-03-04T12:00:00+00:00",
 }
+_DEALING: Final = {
+    name: RECEIPT[name] for name in ("received_at", "dealing_date", "dealing_date_reason", "cut_off")
+}
+# On a scheme that runs on event time; on others it has the dealing date itself.
+BULK_RECEIPT: Final = {
+    "idempotency_key": "2024-03-04",
+    "body_sha256": "b0" * 32,
+    "lines": 3,
+    "created": 2,
+    "repeated": 1,
+    "first_order_id": ORDER_ID,
+    "last_order_id": order_id("PAYROLL", "2024-0003"),
+    "received_at": "2024-03-04T10:00:00.123456+00:00",
+    "earliest": _DEALING,
+    "latest": _DEALING,
+}
 CANCELLED: Final = RECEIPT | {"state": "cancelled"}
 ORDER_STATE: Final = RECEIPT | {
     "pot_id": "P-1001",

@@ -41,10 +41,7 @@ PART_BYTES: Final = 1024 * 1024
 STREAMS_MAX: Final = 4
 STREAMS_OF_SOURCE_MAX: Final = 2
 SILENT_SECONDS_MAX: Final = 60.0
-_FORMATS: Final[dict[str, type[NdJson | Csv]]] = {
-    "application/x-ndjson": NdJson,
-    "text/csv": Csv,
-}
+_FORMATS: Final[dict[str, type[NdJson | Csv]]] = {NdJson.MEDIA: NdJson, Csv.MEDIA: Csv}
 
 
 class Bulks:

@@ -42,6 +42,7 @@ class LineRefusedError(Exception):
 class Format(Protocol):
     """How a bulk is written."""
 
+    MEDIA: str
     header_lines: int
 
     def header(self, line: bytes) -> FieldError | None:
@@ -57,6 +58,7 @@ class Format(Protocol):
 class NdJson:
     """One JSON object a line, as the body of a single order."""
 
+    MEDIA = "application/x-ndjson"
     header_lines = 0
 
     def header(self, line: bytes) -> FieldError | None:
@@ -92,6 +94,7 @@ class NdJson:
 class Csv:
     """The columns of feed `orders`, with their header; a field left empty is absent."""
 
+    MEDIA = "text/csv"
     header_lines = 1
 
     def __init__(self) -> None:

@@ -21,6 +21,8 @@ from acme.domain.orders import TRANSITIONS
 from acme.gateway import answer_examples as shown
 from acme.gateway import order_schema
 from acme.gateway.batches import Batches
+from acme.gateway.bulk import LINES_MAX
+from acme.gateway.bulk_formats import Csv, NdJson
 from acme.gateway.evidence_packs import MEDIA_TYPE as ZIP
 from acme.gateway.order_proofs import Proof
 from acme.gateway.orders import KEY_LENGTH_MAX
@@ -58,7 +60,7 @@ class Operation:
     scopes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
-    body: bool = False
+    body: Mapping[str, Json] = field(default_factory=dict)
     scheme: str = "bearer"
     keyless: bool = False
     description: str = ""
@@ -176,11 +178,52 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         },
         scopes=("submit",),
         problems=(
-            *("malformed", "key_conflict", "reference_conflict", "too_large"),
+            *("malformed", "too_slow", "key_conflict", "reference_conflict", "too_large"),
             *("unsupported_media_type", "invalid", "unavailable"),
         ),
         parameters=("Idempotency-Key",),
-        body=True,
+        body={JSON: {"schema": _ref("OrderBody"), "examples": order_schema.examples()}},
+        tags=("orders",),
+    ),
+    ("/v1/orders/bulk", "POST"): Operation(
+        f"Send up to {LINES_MAX:,} orders in one stream, all or none",
+        {
+            201: Answer(
+                "Every order is durable. The dealing date is that of the commit time of all.",
+                schema=_ref("BulkReceipt"),
+                headers=("Idempotent-Replayed",),
+                example=shown.BULK_RECEIPT,
+            )
+        },
+        scopes=("submit",),
+        problems=(
+            *("malformed", "too_slow", "key_conflict", "reference_conflict", "too_large"),
+            *("unsupported_media_type", "invalid", "unavailable"),
+        ),
+        parameters=("Idempotency-Key",),
+        body={
+            NdJson.MEDIA: {
+                "schema": {
+                    "type": "string",
+                    "description": "An OrderBody on each line, as `POST /v1/orders` takes it.",
+                },
+                "example": order_schema.ndjson_example(),
+            },
+            Csv.MEDIA: {
+                "schema": {
+                    "type": "string",
+                    "description": (
+                        "The columns of feed `orders` with their header, a record on each line."
+                    ),
+                },
+                "example": order_schema.csv_example(),
+            },
+        },
+        description=(
+            "Lines that repeat an order, in the stream or of before, have no effect. Of a refused"
+            " stream nothing is stored; `errors` has the first errors with their lines,"
+            " `errors_in_all` their number."
+        ),
         tags=("orders",),
     ),
     ("/v1/orders/{order_id}", "GET"): Operation(
@@ -390,10 +433,7 @@ def _operation(path: str, method: str, operation: Operation) -> Json:
     if operation.description:
         said["description"] = operation.description
     if operation.body:
-        said["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": _ref("OrderBody"), "examples": order_schema.examples()}},
-        }
+        said["requestBody"] = {"required": True, "content": dict(operation.body)}
     return said
 
 
@@ -476,6 +516,7 @@ def _schemas(*, event_clock: bool) -> Json:
         **answers,
         "OrderBody": order_schema.order_body(event_clock=event_clock),
         "Receipt": _object(receipt),
+        "BulkReceipt": _bulk_receipt(receipt, event_clock=event_clock),
         "Cancelled": _object(receipt | {"state": {"const": "cancelled"}}),
         "OrderState": _object(
             receipt
@@ -493,6 +534,23 @@ def _schemas(*, event_clock: bool) -> Json:
         ),
         "Problem": _problem(),
     }
+
+
+def _bulk_receipt(receipt: Mapping[str, Json], *, event_clock: bool) -> Json:
+    dealing = {n: receipt[n] for n in ("dealing_date", "dealing_date_reason", "cut_off")}
+    received = {"received_at": receipt["received_at"]}
+    counted: Json = {"type": "integer", "minimum": 0}
+    told = {
+        "idempotency_key": {"type": "string"},
+        "body_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "lines": {"type": "integer", "minimum": 1},
+        **dict.fromkeys(("created", "repeated"), counted),
+        **dict.fromkeys(("first_order_id", "last_order_id"), receipt["order_id"]),
+        **received,
+    }
+    if event_clock:
+        return _object(told | dict.fromkeys(("earliest", "latest"), _object(received | dealing)))
+    return _object(told | dealing)
 
 
 def _kinds() -> list[str]:
@@ -521,7 +579,10 @@ def _problem() -> Json:
             "detail": {"type": "string"},
             "instance": {"type": "string", "pattern": "^urn:acme:request:[0-9a-f]{16}$"},
         },
-        {"errors": {"type": "array", "items": error}},
+        {
+            "errors": {"type": "array", "items": error},
+            "errors_in_all": {"type": "integer", "minimum": 1},
+        },
     )
     return schema | {"additionalProperties": True, "description": "RFC 9457 problem details."}
 

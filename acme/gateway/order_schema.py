@@ -129,3 +129,17 @@ def examples() -> dict[str, dict[str, Any]]:
         }
         for number, (kind, fields) in enumerate(order_bodies.fields_by_kind().items(), start=1)
     }
+
+
+def ndjson_example() -> str:
+    """Return an order of each kind, a line each."""
+    bodies = [example["value"] for example in examples().values()]
+    return "".join(f"{msgspec.json.encode(body).decode()}\n" for body in bodies)
+
+
+def csv_example() -> str:
+    """Return the same orders as records of feed `orders`."""
+    columns = order_bodies.orders_contract().column_names
+    bodies = [example["value"] for example in examples().values()]
+    records = [",".join(columns), *(",".join(b.get(c, "") for c in columns) for b in bodies)]
+    return "".join(f"{record}\n" for record in records)

@@ -32,6 +32,8 @@ READS: Final[dict[Role, tuple[str, ...]]] = {
         "served",
         "control.scheme",
         "control.publications",
+        "control.partitions",
+        "control.dispatches",
         "control.reference_keys",
         "control.run_outcomes",
         "intake.sources",

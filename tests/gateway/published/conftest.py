@@ -57,6 +57,7 @@ def tests_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "DEMANDED", {"track_commit_timestamp": "on"})
     monkeypatch.setattr(published, "LOOK_SECONDS", 0.02)
     monkeypatch.setenv("ACME_GATEWAY_FAILED_BURST", "100000")
+    monkeypatch.setenv("ACME_CLOCK", "event")
 
 
 @pytest.fixture(scope="session")
@@ -64,18 +65,19 @@ def world(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template_database: str
 ) -> Iterator[Scenario]:
     """Return an installation with D1 to D3 published, and keys of sources."""
-    with pytest.MonkeyPatch.context() as patch, copy_of(postgres_url, template_database) as url:
-        for name in VARIABLES:
-            patch.setenv(name, "")
-        opened = Scenario(tmp_path_factory.mktemp("published") / "home", url)
-        begin(opened)
-        opened.run(D1)
-        continued(opened)
-        opened.run(D2)
-        opened.prices(D2)
-        # A statement that is a unit short, by a custodian with a name to be escaped.
-        opened.statement("N2", "NORTH", D2, "EQ,59", "USD,1033.33")
-        opened.run(D3)
+    with copy_of(postgres_url, template_database) as url:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in VARIABLES:
+                patch.setenv(name, "")
+            opened = Scenario(tmp_path_factory.mktemp("published") / "home", url)
+            begin(opened)
+            opened.run(D1)
+            continued(opened)
+            opened.run(D2)
+            opened.prices(D2)
+            # A statement that is a unit short, by a custodian with a name to be escaped.
+            opened.statement("N2", "NORTH", D2, "EQ,59", "USD,1033.33")
+            opened.run(D3)
         yield opened
         opened.close()
 

@@ -5,13 +5,13 @@ import sys
 from granian import Granian
 from granian.constants import Interfaces
 
-from acme.gateway import inbox
+from acme.gateway import connections
 from acme.gateway.app import Door
 from acme.gateway.serve import create as create_door
 
 
 def create() -> Door:
-    inbox.DEMANDED.clear()
+    connections.DEMANDED.clear()
     return create_door()
 
 

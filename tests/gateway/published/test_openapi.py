@@ -255,6 +255,24 @@ async def test_what_is_answered_is_what_is_declared(served: Served, keys: Keys) 
         ({"idempotency-key": "o7", "content-type": "text/csv"}, b"x"),
         ({}, json.dumps(order).encode()),
     ]
+    line = {k: v for k, v in order.items() if k != "source_ref"}
+    ndjson = "application/x-ndjson"
+    streams: list[tuple[dict[str, str], bytes]] = [
+        ({"idempotency-key": "b1", "content-type": ndjson}, json.dumps(order).encode()),
+        ({"idempotency-key": "b1", "content-type": ndjson}, json.dumps(order).encode()),
+        ({"idempotency-key": "b1", "content-type": ndjson}, json.dumps(order).encode() + b"\n"),
+        (
+            {"idempotency-key": "b2", "content-type": ndjson},
+            json.dumps(order | {"units": 8}).encode(),
+        ),
+        ({"idempotency-key": "b3", "content-type": ndjson}, json.dumps(line).encode()),
+        (
+            {"idempotency-key": "b4", "content-type": ndjson},
+            json.dumps(order | {"pot_id": "A"}).encode(),
+        ),
+        ({"idempotency-key": "b5", "content-type": "application/json"}, b"{}"),
+        ({"content-type": ndjson}, json.dumps(order).encode()),
+    ]
     seen: dict[str, set[int]] = {}
     for key in (keys.owner, keys.compliance, keys.submit_only, None):
         async with served.client(key) as client:
@@ -263,6 +281,10 @@ async def test_what_is_answered_is_what_is_declared(served: Served, keys: Keys) 
                 answer = await client.post("/v1/orders", content=body, headers=told)
                 conforms(answer, "/v1/orders")
                 seen.setdefault("POST", set()).add(answer.status_code)
+            for headers, body in streams:
+                answer = await client.post("/v1/orders/bulk", content=body, headers=headers)
+                conforms(answer, "/v1/orders/bulk")
+                seen.setdefault("bulk", set()).add(answer.status_code)
             for path, url in reads:
                 answer = await client.get(url)
                 conforms(answer, path)
@@ -276,5 +298,6 @@ async def test_what_is_answered_is_what_is_declared(served: Served, keys: Keys) 
                 conforms(answer, "/v1/orders/{order_id}")
                 seen.setdefault("DELETE", set()).add(answer.status_code)
     assert seen["POST"] == {201, 400, 401, 403, 409, 413, 415, 422}
+    assert seen["bulk"] == {201, 400, 401, 403, 409, 415, 422}
     assert seen["GET"] == {200, 401, 403, 404, 409}
     assert seen["DELETE"] == {200, 401, 403, 404}
