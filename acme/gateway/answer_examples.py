@@ -27,7 +27,8 @@ RECEIPT: Final[dict[str, Any]] = {
     "cut_off": "2024-03-04T12:00:00+00:00",
 }
 _DEALING: Final = {
-    name: RECEIPT[name] for name in ("received_at", "dealing_date", "dealing_date_reason", "cut_off")
+    name: RECEIPT[name]
+    for name in ("received_at", "dealing_date", "dealing_date_reason", "cut_off")
 }
 # On a scheme that runs on event time; on others it has the dealing date itself.
 BULK_RECEIPT: Final = {

@@ -64,9 +64,7 @@ def talking() -> Iterator[None]:
 
 def writing(url: str) -> Connection[TupleRow]:
     """Return a connection of its own for a bulk, which is durable or fails."""
-    return psycopg.connect(
-        conninfo(url), autocommit=True, application_name="acme gateway bulk"
-    )
+    return psycopg.connect(conninfo(url), autocommit=True, application_name="acme gateway bulk")
 
 
 def granted_pots(connection: Connection[TupleRow], source: str, pots: list[str]) -> set[str]:
