@@ -67,8 +67,10 @@ GATEWAY_FUNCTIONS: Final = (*DEFINER_FUNCTIONS, "enter", "received_at")
 GATEWAY_INSERTS: Final = (
     "intake.audit",
     "intake.bulks",
-    "intake.orders (order_id, source, source_ref, pot_id, kind, asset_id, to_asset_id, units,"
-    " amount, risk_profile_id, stated_at, bulk_line, bulk_id)",
+    (
+        "intake.orders (order_id, source, source_ref, pot_id, kind, asset_id, to_asset_id, units, "
+        "amount, risk_profile_id, stated_at, bulk_line, bulk_id)"
+    ),
     "intake.requests (source, idempotency_key, body_sha256, bulk_id)",
     "intake.outbox (kind, bulk_id)",
 )
@@ -191,14 +193,18 @@ def _give(cursor: Cursor[TupleRow], role: Role) -> None:
             cursor, f"ALTER DEFAULT PRIVILEGES IN SCHEMA marts GRANT SELECT ON TABLES TO {grantee}"
         )
     if role == "pipeline":
-        for schema in SCHEMAS:
-            _run(cursor, f"GRANT USAGE ON SCHEMA {schema} TO {grantee}")
-            _run(cursor, f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {grantee}")
-            _run(cursor, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {grantee}")
-        _run(cursor, f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA intake TO {grantee}")
-        _run(cursor, f"GRANT CREATE ON SCHEMA marts TO {grantee}")
-        for table in RECORDS:
-            _run(cursor, f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {grantee}")
+        _give_pipeline(cursor, grantee)
+
+
+def _give_pipeline(cursor: Cursor[TupleRow], grantee: str) -> None:
+    for schema in SCHEMAS:
+        _run(cursor, f"GRANT USAGE ON SCHEMA {schema} TO {grantee}")
+        _run(cursor, f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {grantee}")
+        _run(cursor, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {grantee}")
+    _run(cursor, f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA intake TO {grantee}")
+    _run(cursor, f"GRANT CREATE ON SCHEMA marts TO {grantee}")
+    for table in RECORDS:
+        _run(cursor, f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {grantee}")
 
 
 def _run(cursor: Cursor[TupleRow], statement: str) -> None:
