@@ -540,7 +540,7 @@ def _bulk_receipt(receipt: Mapping[str, Json], *, event_clock: bool) -> Json:
     dealing = {n: receipt[n] for n in ("dealing_date", "dealing_date_reason", "cut_off")}
     received = {"received_at": receipt["received_at"]}
     counted: Json = {"type": "integer", "minimum": 0}
-    told = {
+    told: dict[str, Json] = {
         "idempotency_key": {"type": "string"},
         "body_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
         "lines": {"type": "integer", "minimum": 1},

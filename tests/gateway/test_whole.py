@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from datetime import date
 
+import httpx
 import pytest
 
 from acme.domain.orders import order_id
@@ -32,6 +34,17 @@ def sell(ref: str, received_at: str = IN_TIME) -> dict[str, str]:
 
 def ids(*refs: str) -> list[str]:
     return [order_id(SOURCE, ref) for ref in refs]
+
+
+async def pot_of(client: httpx.AsyncClient, day: date) -> tuple[str, str, str]:
+    """Wait for a published date; as_of and what the pot has of EQ, settled and reserved."""
+    for _ in range(500):
+        answer = await client.get("/v1/pots/B")
+        if answer.status_code == 200 and answer.json()["published_date"] == str(day):
+            (held,) = answer.json()["positions"]
+            return answer.json()["as_of"], held["settled"], held["reserved"]
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{day} never showed: {answer.text}")
 
 
 async def test_from_the_call_to_the_published_date(scenario: Scenario) -> None:  # noqa: PLR0915
@@ -90,15 +103,7 @@ async def test_from_the_call_to_the_published_date(scenario: Scenario) -> None: 
         assert (await client.delete(f"/v1/orders/{dealt[0]}")).status_code == 409
         for order in (dealt[0], dealt[-1]):
             assert verifies((await client.get(f"/v1/orders/{order}/proof")).json())
-        for _ in range(500):
-            pot = await client.get("/v1/pots/B")
-            if pot.status_code == 200:
-                break
-            await asyncio.sleep(0.02)
-        assert (pot.json()["published_date"], pot.json()["as_of"]) == (str(D1), str(D0))
-        (equity,) = pot.json()["positions"]
-        # 63 orders of 0.5 are reserved.
-        assert (equity["settled"], equity["reserved"]) == ("68.500000", "31.500000")
+        assert await pot_of(client, D1) == (str(D0), "100.000000", "0.000000")
 
         # What came after the cut-off deals on the next date; a bulk again changes nothing.
         sent = await client.post("/v1/orders/bulk", content=stream, headers=bulk)
@@ -111,3 +116,5 @@ async def test_from_the_call_to_the_published_date(scenario: Scenario) -> None: 
         )
         told = (await client.get(f"/v1/orders/{ids('bulk-late')[0]}")).json()
         assert (told["state"], told["published_date"]) == ("placed", str(D2))
+        # 63 orders of 0.5 are reserved.
+        assert await pot_of(client, D2) == (str(D1), "68.500000", "31.500000")

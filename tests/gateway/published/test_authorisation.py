@@ -72,7 +72,7 @@ TABLE = (
 )
 
 
-def test_every_endpoint_is_in_the_table_and_in_the_document(served: Served) -> None:
+async def test_every_endpoint_is_in_the_table_and_in_the_document(served: Served) -> None:
     there = {
         (method, route.path_format)
         for route in served.door.router.routes
