@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 
-@dataclass(frozen=True)
-class OrderState:
+class OrderState(NamedTuple):
     """The state of an order after a run; who it belongs to is None for one that is served."""
 
     order_id: str
@@ -54,6 +52,6 @@ def serve(cursor: Cursor[TupleRow], run_date: date, states: Iterable[OrderState]
     )
     with cursor.copy("COPY arriving_states FROM STDIN") as copy:
         for state in states:
-            copy.write_row(astuple(state))
+            copy.write_row(state)
     cursor.execute(_INSERT, {"date": run_date})
     cursor.execute(_UPDATE, {"date": run_date})
