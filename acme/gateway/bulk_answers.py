@@ -60,8 +60,12 @@ def answer(answers: Answers, stored: StoredBulk, key: str, body_sha256: bytes) -
         "repeated": lines - created,
         "first_order_id": first,
         "last_order_id": last,
-        "received_at": committed_at.isoformat(timespec="microseconds"),
+        "received_at": None,
     }
+    if not created:
+        # Every order keeps the time and the date that it was answered with.
+        return msgspec.json.encode(document)
+    document["received_at"] = committed_at.isoformat(timespec="microseconds")
     if answers.event_clock:
         for name, moment in (("earliest", earliest), ("latest", latest)):
             document[name] = _dealing(*answers.dealing(committed_at, moment, calendar, taken))

@@ -231,6 +231,8 @@ async def test_repeats_have_no_effect(gateway: Served) -> None:
     assert answer.json()["repeated"] == 3
     again = await post(client, "k2", ndjson(orders))
     assert (again.json()["created"], again.json()["repeated"]) == (0, 5)
+    assert again.json()["received_at"] is None
+    assert "dealing_date" not in again.json()
     assert gateway.sql("SELECT count(*) FROM intake.orders") == [(3,)]
     queued = gateway.sql(
         "SELECT source_ref FROM intake.outbox_orders JOIN intake.orders USING (order_id)"
