@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
+from acme.evidence.pack import NotPublishedError
 from acme.evidence.times import TimesError
 from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.contracts import ContractError
@@ -31,6 +32,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     LandedFileDamaged,
     LandingError,
     NotInitialisedError,
+    NotPublishedError,
     NothingPublishedError,
     PostgresError,
     RoleError,

@@ -20,7 +20,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Router
 
-from acme.gateway import health, logs, orders
+from acme.gateway import (
+    batches,
+    bulk,
+    evidence_packs,
+    health,
+    logs,
+    metrics,
+    openapi,
+    order_proofs,
+    orders,
+    portal,
+    pots,
+)
 from acme.gateway.api_keys import Caller
 from acme.gateway.audit import Entry, NotWrittenError
 from acme.gateway.connections import FindUrl
@@ -44,10 +56,27 @@ class Door:
     def __init__(self, gateway: Gateway) -> None:
         """Put the endpoints together; the lifespan opens the gateway."""
         self.gateway = gateway
-        routes: list[BaseRoute] = [*health.ROUTES, *orders.ROUTES]
+        routes: list[BaseRoute] = [
+            *health.ROUTES,
+            *bulk.ROUTES,
+            *orders.ROUTES,
+            *order_proofs.ROUTES,
+            *pots.ROUTES,
+            *batches.ROUTES,
+            *evidence_packs.ROUTES,
+            *portal.ROUTES,
+            *metrics.ROUTES,
+            *openapi.ROUTES,
+        ]
         # A router without Starlette's own middleware: what an endpoint raises reaches the door.
         self.router = Router(routes, redirect_slashes=False, lifespan=self._lifespan)
-        self.state = State({"gateway": gateway})
+        self.state = State(
+            {
+                "gateway": gateway,
+                "dealt": batches.DealtDates(),
+                "trees": order_proofs.Trees(),
+            }
+        )
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
@@ -56,7 +85,11 @@ class Door:
             self.state.answers = Answers(
                 gateway.cut_off, gateway.calendars, event_clock=gateway.event_clock
             )
-            yield
+            self.state.bulks = bulk.Bulks(gateway)
+            try:
+                yield
+            finally:
+                self.state.bulks.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -90,6 +123,7 @@ class Door:
             await call.problem(ProblemError("internal", "the gateway failed; it is logged"))
         finally:
             call.record()
+            self.gateway.metrics.answered(call)
 
 
 class Call:
@@ -128,8 +162,8 @@ class Call:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def authorised(self, gateway: Gateway, scope: str) -> Caller:
-        """Return who calls; `ProblemError` unless the key is valid, slow enough, and has the scope.
+    def authorised(self, gateway: Gateway, *scopes: str) -> Caller:
+        """Return who calls; `ProblemError` unless the key is valid, slow enough, and has a scope.
 
         Whoever would submit is told at once where nothing can be made durable now.
         """
@@ -140,9 +174,10 @@ class Call:
             raise
         self.caller = caller
         gateway.limits.admit(caller.key_id)
-        if scope not in caller.scopes:
-            raise ProblemError("forbidden", f"this API key lacks the scope {scope!r}")
-        if scope == "submit" and (reason := gateway.inbox.reason()) is not None:
+        if caller.scopes.isdisjoint(scopes):
+            wanted = " or ".join(repr(scope) for scope in scopes)
+            raise ProblemError("forbidden", f"this API key lacks the scope {wanted}")
+        if "submit" in scopes and (reason := gateway.inbox.reason()) is not None:
             raise unavailable(reason)
         return caller
 

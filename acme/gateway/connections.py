@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, BaseConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
@@ -64,7 +64,7 @@ async def connected(url: str, name: str) -> AsyncConnection[TupleRow]:
     return connection
 
 
-def cut(connection: AsyncConnection[Any]) -> None:
+def cut(connection: BaseConnection[Any]) -> None:
     """End a connection's socket: whoever waits on it is told so at once."""
     with (
         suppress(OSError, psycopg.Error),
@@ -89,7 +89,7 @@ class Pulse:
     def __init__(self, url: FindUrl) -> None:
         """Keep how the server is found: its port may be another one after a restart."""
         self._url = url
-        self._watched: set[AsyncConnection[Any]] = set()
+        self._watched: set[BaseConnection[Any]] = set()
         self.lost: list[Callable[[], None]] = []
 
     @asynccontextmanager
@@ -103,7 +103,7 @@ class Pulse:
             await asyncio.gather(task, return_exceptions=True)
 
     @contextmanager
-    def watching(self, connection: AsyncConnection[Any]) -> Iterator[None]:
+    def watching(self, connection: BaseConnection[Any]) -> Iterator[None]:
         """Cut the connection if the server stops answering meanwhile."""
         self._watched.add(connection)
         try:

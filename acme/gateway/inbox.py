@@ -8,8 +8,9 @@ that a burst costs few commits; a bad order in it never fails its neighbours.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -83,6 +84,8 @@ class Inbox:
         self.available = asyncio.Event()
         self.refusal: Callable[[], str | None] = lambda: None
         pulse.lost.append(self._lost)
+        # Told of every commit: its outcomes, and how long it took in nanoseconds.
+        self.on_commit: Callable[[Iterable[str], int], None] = lambda _outcomes, _took: None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Inbox]:
@@ -208,12 +211,14 @@ class Inbox:
         calendar = self._calendar()
         rows = [{"n": n, "k": waiting.key} | waiting.order.row for n, waiting in enumerate(group)]
         batch = msgspec.json.encode(rows).decode()
+        begun = time.monotonic_ns()
         async with connection.pipeline() as pipeline:
             accepted = await connection.execute(_ACCEPT_SQL, [batch, calendar])
             await pipeline.sync()
             committed = await connection.execute(_COMMITTED)
         outcomes: dict[int, str] = dict(await accepted.fetchall())
         row = await one_row(committed)
+        self.on_commit(outcomes.values(), time.monotonic_ns() - begun)
         made: set[str] = set()
         for n, waiting in enumerate(group):
             outcome = outcomes[n]

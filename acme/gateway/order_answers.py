@@ -18,10 +18,12 @@ from acme.gateway.state import Calendars, Gateway
 
 ORDER_ID: Final = re.compile("[0-9a-f]{32}")
 _SELECT: Final = (
-    "SELECT source, source_ref, stated_at, intake.received_at(order_id), calendar_sequence,"
-    " drained_until, pot_id, kind, asset_id, to_asset_id, units::text, amount::text,"
+    "SELECT source, source_ref, stated_at, intake.received_at(order_id),"
+    " coalesce(o.calendar_sequence, b.calendar_sequence),"
+    " coalesce(o.drained_until, b.drained_until),"
+    " pot_id, kind, asset_id, to_asset_id, units::text, amount::text,"
     " risk_profile_id, order_id IN (SELECT order_id FROM intake.cancellations)"
-    " FROM intake.orders WHERE order_id = %s"
+    " FROM intake.orders AS o LEFT JOIN intake.bulks AS b USING (bulk_id) WHERE order_id = %s"
 )
 
 
@@ -43,13 +45,13 @@ class Answers:
 
     def __init__(self, cut_off: CutOff, calendars: Calendars, *, event_clock: bool) -> None:
         """Keep how dates are reckoned."""
-        self._cut_off, self._calendars, self._event = cut_off, calendars, event_clock
+        self._cut_off, self._calendars, self.event_clock = cut_off, calendars, event_clock
 
     def dealing(
         self, committed_at: datetime, stated_at: datetime | None, calendar: int, taken: Any
     ) -> tuple[datetime, DealingDate]:
         """Return an order's time and its dealing date."""
-        moment = stated_at if self._event and stated_at is not None else committed_at
+        moment = stated_at if self.event_clock and stated_at is not None else committed_at
         return moment, dealing_date(moment, self._cut_off, self._calendars.dealing(calendar), taken)
 
     def created(self, order: NewOrder, committed: Committed) -> bytes:

@@ -27,7 +27,7 @@ _ABSENT: Final = msgspec.Raw(b"null")
 _NUMBER: Final = re.compile(
     rb'(?:"([0-9]{1,30}(?:\.[0-9]{1,30})?)"|([0-9]{1,30}(?:\.[0-9]{1,30})?))'
 )
-_INSTANT: Final = re.compile(
+INSTANT: Final = re.compile(
     r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,6}0{0,9})?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
@@ -37,7 +37,7 @@ TEXT_LENGTH_MAX: Final = 200
 PRECISION, SCALE = 18, 6
 
 
-class OrderBody(msgspec.Struct, forbid_unknown_fields=True):
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The JSON object of `POST /v1/orders`, and of a line of a bulk stream."""
 
     source_ref: str
@@ -160,7 +160,7 @@ def _number(name: str, raw: bytes, given: dict[str, str], errors: list[FieldErro
 
 def _instant(text: str, given: dict[str, str], errors: list[FieldError]) -> None:
     moment = None
-    if _INSTANT.fullmatch(text):
+    if INSTANT.fullmatch(text):
         try:
             moment = datetime.fromisoformat(_six_digits(text.upper())).astimezone(UTC)
         except (ValueError, OverflowError):
@@ -189,6 +189,11 @@ def _fields(kind: str, given: dict[str, str], errors: list[FieldError]) -> None:
         FieldError(name, f"nothing: a {kind} has none", shown(given[name]))
         for name in sorted(sized - fields.required - fields.optional)
     ]
+
+
+def is_text(value: str) -> bool:
+    """Say whether a text is one that an id may be: not empty, no control character."""
+    return TEXT.fullmatch(value) is not None
 
 
 def source_problem(source: str) -> str | None:

@@ -20,6 +20,7 @@ TYPES: Final[dict[str, tuple[int, str]]] = {
     "key_conflict": (409, "The Idempotency-Key was used for another body"),
     "reference_conflict": (409, "The source_ref names an order with other values"),
     "too_late": (409, "The run of the order's dealing date has taken it"),
+    "not_batched": (409, "The order is in no batch, and will be in none"),
     "too_large": (413, "The request is too large"),
     "unsupported_media_type": (415, "The media type is not one that is taken here"),
     "invalid": (422, "A field breaks the contract of orders"),
@@ -50,12 +51,13 @@ class FieldError:
 
 @dataclass
 class ProblemError(Exception):
-    """Ends a request with a problem; `kind` is a name of TYPES."""
+    """Ends a request with a problem; `kind` is a name of TYPES, `more` further members."""
 
     kind: str
     detail: str
     errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a kind that is not listed."""
@@ -78,6 +80,7 @@ class ProblemError(Exception):
         }
         if self.errors:
             document["errors"] = [error.as_json() for error in self.errors]
+        document |= self.more
         return json.dumps(document).encode()
 
 

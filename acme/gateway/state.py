@@ -29,7 +29,9 @@ from acme.gateway.connections import (
 )
 from acme.gateway.inbox import Inbox, unavailable
 from acme.gateway.limits import Limits
+from acme.gateway.metrics import Metrics
 from acme.gateway.problems import ProblemError
+from acme.gateway.published import Published
 from acme.lakehouse.home import Home, event_clock
 
 REFRESH_SECONDS = 1.0
@@ -76,7 +78,14 @@ class Gateway:
         self.audit = Audit(url, self.pulse)
         self.inbox = Inbox(url, self.pulse, lambda: self.calendars.newest)
         self.inbox.refusal = DiskWatch(folders(home)).reason
+        self.published = Published(home, url)
+        self.metrics = Metrics(
+            lambda: self.inbox.depth,
+            lambda: None if self.published.newest is None else self.published.newest.run_date,
+        )
+        self.inbox.on_commit = self.metrics.committed
         self.cut_off: CutOff
+        self.currency: str
         self.pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
 
     @asynccontextmanager
@@ -107,6 +116,7 @@ class Gateway:
             await self.pool.open()
             stack.push_async_callback(self.pool.close)
             await stack.enter_async_context(self.inbox.running())
+            await stack.enter_async_context(self.published.running())
             task = asyncio.create_task(self._keep_fresh())
             try:
                 yield self
@@ -128,11 +138,11 @@ class Gateway:
     # ---- what is known ---------------------------------------------------------------------------
 
     async def _load_scheme(self, connection: AsyncConnection[TupleRow]) -> None:
-        cursor = await connection.execute("SELECT cutoff, timezone FROM control.scheme")
+        cursor = await connection.execute("SELECT cutoff, timezone, currency FROM control.scheme")
         row = await cursor.fetchone()
         if row is None:
             raise RuntimeError("there is no scheme yet: run `acme init --currency …`")
-        self.cut_off = CutOff(row[0], row[1])
+        self.cut_off, self.currency = CutOff(row[0], row[1]), row[2]
 
     async def _refresh(self, connection: AsyncConnection[TupleRow]) -> None:
         await self.keys.load(connection)

@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 @dataclass(frozen=True)
 class Waiting:
-    """Entries of the outbox behind the newest drain, and which run that was."""
+    """Orders and cancellations behind the newest drain, and which run that was."""
 
     entries: int
     drained_until: date | None
@@ -26,7 +26,9 @@ def waiting_orders(cursor: Cursor[TupleRow]) -> Waiting:
     ).fetchone()
     last = 0 if newest is None else newest[2]
     row = cursor.execute(
-        "SELECT count(*) FROM intake.outbox WHERE sequence > %s", [last]
+        "SELECT coalesce(sum(coalesce(created, 1)), 0)"
+        " FROM intake.outbox LEFT JOIN intake.bulks USING (bulk_id) WHERE sequence > %s",
+        [last],
     ).fetchone()
     entries = 0 if row is None else int(row[0])
     return Waiting(entries, *((None, None) if newest is None else newest[:2]))

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from acme.lakehouse.failpoints import reach
@@ -37,14 +38,33 @@ def write_atomic(
     `path`; then the folder is flushed. `mode` are the permission bits (default: what the umask
     leaves of 0666), `owner` is (uid, gid). A failure leaves `path` as it was and no other file.
     """
+    _write(path.parent, (content,), lambda: path.name, mode=mode, owner=owner)
+
+
+def write_atomic_chunks(folder: Path, chunks: Iterable[bytes], name: Callable[[], str]) -> Path:
+    """Write `chunks` as `write_atomic` does, never all in memory; the path of the file.
+
+    `name` is asked for once everything is written, so that it may tell of the content.
+    """
+    return _write(folder, chunks, name)
+
+
+def _write(
+    folder: Path,
+    chunks: Iterable[bytes],
+    name: Callable[[], str],
+    *,
+    mode: int | None = None,
+    owner: tuple[int, int] | None = None,
+) -> Path:
     reach("file.write:before")
-    temporary = path.with_name(f".{secrets.token_hex(12)}.tmp")
+    temporary = folder / f".{secrets.token_hex(12)}.tmp"
     # O_EXCL: a name somebody else planted (a link, say) is never written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
+            stream.writelines(chunks)
             stream.flush()
             if owner is not None:
                 os.fchown(stream.fileno(), *owner)
@@ -52,10 +72,12 @@ def write_atomic(
                 os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         reach("file.rename:before")
+        path = folder / name()
         temporary.replace(path)
         reach("file.rename:after")
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    fsync_folder(path.parent)
+    fsync_folder(folder)
+    return path

@@ -33,6 +33,16 @@ class Home:
         return self.root / "inbox"
 
     @property
+    def intake(self) -> Path:
+        """`intake/<T>/`: what left the inbox in Postgres and is not landed yet."""
+        return self.root / "intake"
+
+    @property
+    def spool(self) -> Path:
+        """What the gateway has received of bulks and not committed; empty when it rests."""
+        return self.root / "spool"
+
+    @property
     def outbox(self) -> Path:
         """`outbox/<custodian_id>/<T>/`: files sent to custodians."""
         return self.root / "outbox"

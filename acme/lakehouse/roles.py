@@ -32,6 +32,8 @@ READS: Final[dict[Role, tuple[str, ...]]] = {
         "served",
         "control.scheme",
         "control.publications",
+        "control.partitions",
+        "control.dispatches",
         "control.reference_keys",
         "control.run_outcomes",
         "intake.sources",
@@ -39,6 +41,7 @@ READS: Final[dict[Role, tuple[str, ...]]] = {
         "intake.api_keys",
         "intake.orders",
         "intake.requests",
+        "intake.bulks",
         "intake.cancellations",
         "intake.outbox",
         "intake.drains",
@@ -56,9 +59,29 @@ READS: Final[dict[Role, tuple[str, ...]]] = {
         "intake.audit",
     ),
 }
-# The gateway writes through these alone: they run as their owner.
+# The gateway writes single orders and cancellations through these alone: they run as their owner.
 DEFINER_FUNCTIONS: Final = ("accept", "cancel")
 GATEWAY_FUNCTIONS: Final = (*DEFINER_FUNCTIONS, "enter", "received_at")
+# What it writes itself: bulks, by COPY, and the record of calls. It adds rows and changes none;
+# an order of a bulk has no hash of its own, which the table allows where it names its bulk.
+GATEWAY_INSERTS: Final = (
+    "intake.audit",
+    "intake.bulks",
+    (
+        "intake.orders (order_id, source, source_ref, pot_id, kind, asset_id, to_asset_id, units, "
+        "amount, risk_profile_id, stated_at, bulk_line, bulk_id)"
+    ),
+    "intake.requests (source, idempotency_key, body_sha256, bulk_id)",
+    "intake.outbox (kind, bulk_id)",
+)
+# What was answered and who called: a run adds to it and takes nothing away.
+RECORDS: Final = (
+    "intake.orders",
+    "intake.bulks",
+    "intake.requests",
+    "intake.audit",
+    "control.publications",
+)
 # A definer's function must not find an operator or a table that its caller has planted.
 _SEARCH_PATH: Final = "pg_catalog, pg_temp"
 
@@ -159,7 +182,9 @@ def _give(cursor: Cursor[TupleRow], role: Role) -> None:
             f"GRANT SELECT ON {what if table else f'ALL TABLES IN SCHEMA {schema}'} TO {grantee}",
         )
     if role == "gateway":
-        _run(cursor, f"GRANT INSERT ON intake.audit TO {grantee}")
+        for insert in GATEWAY_INSERTS:
+            table, _, columns = insert.partition(" ")
+            _run(cursor, f"GRANT INSERT {columns} ON {table} TO {grantee}")
         for signature in _functions(cursor, GATEWAY_FUNCTIONS):
             _run(cursor, f"GRANT EXECUTE ON FUNCTION {signature} TO {grantee}")
     if role == "finance":
@@ -168,15 +193,18 @@ def _give(cursor: Cursor[TupleRow], role: Role) -> None:
             cursor, f"ALTER DEFAULT PRIVILEGES IN SCHEMA marts GRANT SELECT ON TABLES TO {grantee}"
         )
     if role == "pipeline":
-        for schema in SCHEMAS:
-            _run(cursor, f"GRANT USAGE ON SCHEMA {schema} TO {grantee}")
-            _run(cursor, f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {grantee}")
-            _run(cursor, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {grantee}")
-        _run(cursor, f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA intake TO {grantee}")
-        _run(cursor, f"GRANT CREATE ON SCHEMA marts TO {grantee}")
-        # What was answered and who called is a record: a run adds to it and takes nothing away.
-        for table in ("intake.orders", "intake.requests", "intake.audit", "control.publications"):
-            _run(cursor, f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {grantee}")
+        _give_pipeline(cursor, grantee)
+
+
+def _give_pipeline(cursor: Cursor[TupleRow], grantee: str) -> None:
+    for schema in SCHEMAS:
+        _run(cursor, f"GRANT USAGE ON SCHEMA {schema} TO {grantee}")
+        _run(cursor, f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {grantee}")
+        _run(cursor, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {grantee}")
+    _run(cursor, f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA intake TO {grantee}")
+    _run(cursor, f"GRANT CREATE ON SCHEMA marts TO {grantee}")
+    for table in RECORDS:
+        _run(cursor, f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {grantee}")
 
 
 def _run(cursor: Cursor[TupleRow], statement: str) -> None:

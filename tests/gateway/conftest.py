@@ -66,7 +66,9 @@ class Served:
         await self.refreshed()
         transport = httpx.ASGITransport(self.door, client=("192.0.2.7", 1))
         return await self.stack.enter_async_context(
-            httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+            httpx.AsyncClient(
+                transport=transport, base_url="http://gateway", headers=headers, timeout=120
+            )
         )
 
 

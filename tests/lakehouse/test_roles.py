@@ -43,7 +43,22 @@ STATEMENTS: dict[str, set[str]] = {
     "UPDATE intake.orders SET amount = 2": set(),
     "DELETE FROM intake.orders": set(),
     "TRUNCATE intake.orders CASCADE": set(),
-    "UPDATE intake.requests SET lines = 1": set(),
+    "INSERT INTO intake.outbox (kind, bulk_id) VALUES ('bulk', 1)": {"gateway", "pipeline"},
+    "INSERT INTO intake.orders (order_id, source, source_ref, pot_id, kind, bulk_id, bulk_line)"
+    f" VALUES ('{'1' * 32}', 'EMP', 's', 'P', 'sell', 1, 1)": {"gateway", "pipeline"},
+    "INSERT INTO intake.orders (order_id, source, source_ref, pot_id, kind, body_sha256,"
+    f" calendar_sequence) VALUES ('{'2' * 32}', 'EMP', 't', 'P', 'sell', '', 0)": {"pipeline"},
+    "INSERT INTO intake.requests (source, idempotency_key, body_sha256, bulk_id)"
+    " VALUES ('EMP', 'l', '', 1)": {"gateway", "pipeline"},
+    "INSERT INTO intake.requests (source, idempotency_key, body_sha256, order_id)"
+    f" VALUES ('EMP', 'l', '', '{ORDER_ID}')": {"pipeline"},
+    "UPDATE intake.bulks SET created = 0": set(),
+    "DELETE FROM intake.bulks": set(),
+    "CREATE TEMPORARY TABLE given AS SELECT * FROM intake.orders WITH NO DATA": {
+        "gateway",
+        "pipeline",
+    },
+    "UPDATE intake.requests SET body_sha256 = ''": set(),
     "DELETE FROM intake.requests": set(),
     "DELETE FROM intake.outbox": {"pipeline"},
     "INSERT INTO intake.drains (run_date, last_sequence) VALUES ('2024-01-02', 0)": {"pipeline"},
@@ -85,6 +100,10 @@ def filled(database: str) -> str:
     with psycopg.connect(database) as connection:
         connection.execute("INSERT INTO intake.sources VALUES ('EMP', true)")
         connection.execute("SELECT * FROM intake.accept(%s::json, 0)", [BATCH])
+        connection.execute(
+            "INSERT INTO intake.bulks (bulk_id, lines, created, first_order_id, last_order_id,"
+            " calendar_sequence) VALUES (1, 1, 1, 'a', 'a', 0)"
+        )
         # As dbt makes it: after the roles, by who owns the schema.
         connection.execute("CREATE TABLE marts.positions (n int)")
         connection.execute(

@@ -23,7 +23,7 @@ from acme.domain.orders import order_id
 from acme.lakehouse import contracts
 from acme.lakehouse.control import RunLock
 from acme.lakehouse.hashing import content_hash
-from acme.lakehouse.home import Home
+from acme.lakehouse.home import Clock, Home
 from acme.lakehouse.lake import Lake, Partition
 from acme.lakehouse.landing import LandingReport, land_file, sweep_inbox
 from acme.lakehouse.platform import Platform, initialise
@@ -145,11 +145,13 @@ class Sender:
 class Scenario(Sender):
     """One installation with its own database; `land` files, `run` dates, ask for figures."""
 
-    def __init__(self, root: Path, url: str, *, catalog: bool = False) -> None:
+    def __init__(
+        self, root: Path, url: str, *, catalog: bool = False, clock: Clock = "event"
+    ) -> None:
         """Initialise; `url` is a migrated database. With `catalog` the whole lake is there."""
         os.environ |= {
             "ACME_HOME": str(root),
-            "ACME_CLOCK": "event",
+            "ACME_CLOCK": clock,
             "ACME_POSTGRES_URL": url,
             "ACME_RUN_WAIT_SECONDS": "60",
         }

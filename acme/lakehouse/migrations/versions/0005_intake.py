@@ -7,6 +7,10 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_ORDER = (
+    "o.order_id, o.source, o.source_ref, o.pot_id, o.kind, o.asset_id, o.to_asset_id, o.units,"
+    " o.amount, o.risk_profile_id, o.stated_at"
+)
 STATEMENTS = (
     "CREATE SCHEMA intake",
     # A source may act on the pots it is granted, or on all of them.
@@ -41,7 +45,8 @@ STATEMENTS = (
     "CREATE INDEX api_keys_by_source ON intake.api_keys (source)",
     # One row for every accepted order, never changed. Its time is that of its commit
     # (track_commit_timestamp); calendar_sequence and drained_until are what its answer was
-    # reckoned with, so that the same answer can be given for ever.
+    # reckoned with, so that the same answer can be given for ever. An order that came in a bulk
+    # has them there, and no hash of its own.
     """
     CREATE TABLE intake.orders (
         order_id text COLLATE "C" PRIMARY KEY CHECK (order_id ~ '^[0-9a-f]{32}$'),
@@ -55,21 +60,40 @@ STATEMENTS = (
         amount numeric(24, 6),
         risk_profile_id text,
         stated_at timestamptz,
-        body_sha256 bytea NOT NULL,
+        body_sha256 bytea,
+        calendar_sequence bigint,
+        drained_until date,
+        bulk_id bigint,
+        bulk_line int,
+        CHECK ((bulk_id IS NULL) = (body_sha256 IS NOT NULL)),
+        CHECK ((bulk_id IS NULL) = (calendar_sequence IS NOT NULL))
+    )
+    """,
+    "CREATE INDEX orders_by_bulk ON intake.orders (bulk_id) WHERE bulk_id IS NOT NULL",
+    # One row for every bulk that was accepted: lines without effect are not among `created`.
+    """
+    CREATE TABLE intake.bulks (
+        bulk_id bigint PRIMARY KEY,
+        lines bigint NOT NULL CHECK (lines > 0),
+        created bigint NOT NULL CHECK (created BETWEEN 0 AND lines),
+        first_order_id text NOT NULL,
+        last_order_id text NOT NULL,
+        stated_from timestamptz,
+        stated_until timestamptz,
         calendar_sequence bigint NOT NULL,
         drained_until date
     )
     """,
-    # What was answered under which key, for ever: the order a key stands for, or a whole stream.
+    # What was answered under which key, for ever: the order a key stands for, or a whole bulk.
     """
     CREATE TABLE intake.requests (
         source text COLLATE "C" NOT NULL,
         idempotency_key text COLLATE "C" NOT NULL,
         body_sha256 bytea NOT NULL,
         order_id text,
-        lines bigint,
+        bulk_id bigint,
         PRIMARY KEY (source, idempotency_key),
-        CHECK ((order_id IS NULL) <> (lines IS NULL))
+        CHECK ((order_id IS NULL) <> (bulk_id IS NULL))
     )
     """,
     """
@@ -81,10 +105,24 @@ STATEMENTS = (
     """
     CREATE TABLE intake.outbox (
         sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        kind text NOT NULL CHECK (kind IN ('order', 'cancellation')),
-        order_id text NOT NULL,
-        UNIQUE (order_id, kind)
+        kind text NOT NULL CHECK (kind IN ('order', 'cancellation', 'bulk')),
+        order_id text,
+        bulk_id bigint UNIQUE REFERENCES intake.bulks,
+        UNIQUE (order_id, kind),
+        CHECK ((order_id IS NULL) <> (bulk_id IS NULL)),
+        CHECK ((kind = 'bulk') = (bulk_id IS NOT NULL))
     )
+    """,
+    # Order by order, however it came; within a bulk (one sequence) by line.
+    f"""
+    CREATE VIEW intake.outbox_orders AS
+    SELECT b.sequence, 0 AS bulk_line, o.xmin AS transaction, {_ORDER}
+    FROM intake.outbox AS b JOIN intake.orders AS o ON o.order_id = b.order_id
+    WHERE b.kind = 'order'
+    UNION ALL
+    SELECT b.sequence, o.bulk_line, o.xmin, {_ORDER}
+    FROM intake.outbox AS b JOIN intake.orders AS o ON o.bulk_id = b.bulk_id
+    WHERE b.kind = 'bulk'
     """,
     # The run of a date takes the outbox up to last_sequence: fixed under the gate, once.
     """
@@ -118,73 +156,89 @@ STATEMENTS = (
         )
     $$
     """,
+    # One order as the gateway hands it over: number in the batch, source, key, hash, order_id, …
+    """
+    CREATE TYPE intake.incoming AS (
+        n int, s text, k text, h text, o text, r text, p text, kind text, asset_id text,
+        to_asset_id text, units numeric, amount numeric, risk_profile_id text,
+        received_at timestamptz
+    )
+    """,
+    """
+    CREATE FUNCTION intake.may_act(who text, pot text) RETURNS boolean LANGUAGE sql STABLE AS $$
+        SELECT EXISTS (SELECT FROM intake.sources WHERE source = who AND all_pots)
+            OR EXISTS (SELECT FROM intake.source_pots WHERE source = who AND pot_id = pot)
+    $$
+    """,
+    # Whether an order that came in a bulk, and so has no hash, has other values than an incoming one.
+    """
+    CREATE FUNCTION intake.differs(stored intake.orders, given intake.incoming) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+        SELECT (
+            stored.pot_id, stored.kind, stored.asset_id, stored.to_asset_id, stored.units,
+            stored.amount, stored.risk_profile_id, stored.stated_at
+        ) IS DISTINCT FROM (
+            given.p, given.kind, given.asset_id, given.to_asset_id, given.units,
+            given.amount, given.risk_profile_id, given.received_at
+        )
+    $$
+    """,
     # Accepts many orders in one transaction; a bad one never fails its neighbours.
     # Keys, then orders are inserted in their own sort order, so that two batches never deadlock.
+    # Whatever is not simply new is looked at afterwards, with what others have committed meanwhile.
     """
     CREATE FUNCTION intake.accept(batch json, calendar bigint)
     RETURNS TABLE (n int, outcome text) LANGUAGE plpgsql AS $$
     #variable_conflict use_column
     DECLARE
-        mine xid := pg_current_xact_id()::xid;
         drained date := intake.enter();
+        given intake.incoming[];
+        created text[];
     BEGIN
-        PERFORM set_config('acme.xid', mine::text, false);
-        PERFORM set_config('acme.drained', coalesce(drained::text, ''), false);
-        RETURN QUERY
-        WITH given AS MATERIALIZED (
-            SELECT i.n, i.s AS source, i.k AS key, decode(i.h, 'hex') AS hash, i.o AS order_id,
-                i.p AS pot_id,
-                EXISTS (SELECT FROM intake.sources WHERE source = i.s AND all_pots)
-                OR EXISTS (
-                    SELECT FROM intake.source_pots WHERE source = i.s AND pot_id = i.p
-                ) AS allowed
-            FROM json_to_recordset(batch) AS i(n int, s text, k text, h text, o text, p text)
+        PERFORM set_config('acme.xid', pg_current_xact_id()::text, false),
+            set_config('acme.drained', coalesce(drained::text, ''), false);
+        given := ARRAY(SELECT i FROM json_populate_recordset(NULL::intake.incoming, batch) AS i);
+        WITH input AS MATERIALIZED (
+            SELECT i.*, decode(i.h, 'hex') AS hash FROM unnest(given) AS i
+            WHERE intake.may_act(i.s, i.p)
+        ), keyed AS (
+            INSERT INTO intake.requests (source, idempotency_key, body_sha256, order_id)
+            SELECT s, k, hash, o FROM input ORDER BY s COLLATE "C", k COLLATE "C"
+            ON CONFLICT DO NOTHING
+            RETURNING source, idempotency_key, body_sha256
+        ), stored AS (
+            INSERT INTO intake.orders
+            SELECT o, s, r, p, kind, asset_id, to_asset_id, units, amount, risk_profile_id,
+                received_at, hash, calendar, drained
+            FROM input JOIN keyed ON source = s AND idempotency_key = k AND body_sha256 = hash
+            ORDER BY o COLLATE "C"
+            ON CONFLICT DO NOTHING
+            RETURNING order_id
+        ), sent AS (
+            INSERT INTO intake.outbox (kind, order_id) SELECT 'order', order_id FROM stored
         )
-        SELECT n, 'pot_forbidden' FROM given WHERE NOT allowed;
-        INSERT INTO intake.requests (source, idempotency_key, body_sha256, order_id)
-        SELECT i.s, i.k, decode(i.h, 'hex'), i.o
-        FROM json_to_recordset(batch) AS i(s text, k text, h text, o text, p text)
-        WHERE EXISTS (SELECT FROM intake.sources WHERE source = i.s AND all_pots)
-            OR EXISTS (SELECT FROM intake.source_pots WHERE source = i.s AND pot_id = i.p)
-        ORDER BY i.s COLLATE "C", i.k COLLATE "C"
-        ON CONFLICT DO NOTHING;
-        INSERT INTO intake.orders
-        SELECT i.o, i.s, i.r, i.p, i.kind, i.asset_id, i.to_asset_id, i.units, i.amount,
-            i.risk_profile_id, i.received_at, decode(i.h, 'hex'), calendar, drained
-        FROM json_to_recordset(batch) AS i(
-            s text, k text, h text, o text, r text, p text, kind text, asset_id text,
-            to_asset_id text, units numeric, amount numeric, risk_profile_id text,
-            received_at timestamptz
-        )
-        JOIN intake.requests AS q ON q.source = i.s AND q.idempotency_key = i.k
-        WHERE q.xmin = mine AND q.body_sha256 = decode(i.h, 'hex')
-        ORDER BY i.o COLLATE "C"
-        ON CONFLICT DO NOTHING;
-        INSERT INTO intake.outbox (kind, order_id)
-        SELECT 'order', o.order_id
-        FROM intake.orders AS o
-        WHERE o.xmin = mine AND o.order_id IN (
-            SELECT i.o FROM json_to_recordset(batch) AS i(o text)
-        )
-        ON CONFLICT DO NOTHING;
+        SELECT array_agg(order_id) INTO created FROM stored;
+        IF cardinality(created) = cardinality(given) THEN
+            RETURN QUERY SELECT i.n, 'created' FROM unnest(given) AS i;
+            RETURN;
+        END IF;
         -- An order of that reference is there already, with other values: this one has no effect.
         DELETE FROM intake.requests AS q
-        USING json_to_recordset(batch) AS i(s text, k text, h text, o text), intake.orders AS o
-        WHERE q.source = i.s AND q.idempotency_key = i.k AND q.xmin = mine
-            AND o.order_id = i.o AND o.body_sha256 <> decode(i.h, 'hex')
-            AND q.body_sha256 = decode(i.h, 'hex');
+        USING unnest(given) AS i, intake.orders AS o
+        WHERE q.source = i.s AND q.idempotency_key = i.k AND q.xmin = pg_current_xact_id()::xid
+            AND q.body_sha256 = decode(i.h, 'hex')
+            AND o.order_id = i.o
+            AND coalesce(o.body_sha256 <> decode(i.h, 'hex'), intake.differs(o, i));
         RETURN QUERY
         SELECT i.n, CASE
+            WHEN NOT intake.may_act(i.s, i.p) THEN 'pot_forbidden'
             WHEN q.body_sha256 IS NULL THEN 'reference_conflict'
             WHEN q.body_sha256 <> decode(i.h, 'hex') THEN 'key_conflict'
-            WHEN q.xmin = mine AND o.xmin = mine THEN 'created'
+            WHEN i.o = ANY (created) THEN 'created'
             ELSE 'repeated'
         END
-        FROM json_to_recordset(batch) AS i(n int, s text, k text, h text, o text, p text)
-        LEFT JOIN intake.requests AS q ON q.source = i.s AND q.idempotency_key = i.k
-        LEFT JOIN intake.orders AS o ON o.order_id = q.order_id
-        WHERE EXISTS (SELECT FROM intake.sources WHERE source = i.s AND all_pots)
-            OR EXISTS (SELECT FROM intake.source_pots WHERE source = i.s AND pot_id = i.p);
+        FROM unnest(given) AS i
+        LEFT JOIN intake.requests AS q ON q.source = i.s AND q.idempotency_key = i.k;
     END $$
     """,
     # Cancels an order unless the run of its dealing date has taken it: exactly one wins.
