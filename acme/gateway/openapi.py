@@ -538,7 +538,6 @@ def _schemas(*, event_clock: bool) -> Json:
 
 def _bulk_receipt(receipt: Mapping[str, Json], *, event_clock: bool) -> Json:
     dealing = {n: receipt[n] for n in ("dealing_date", "dealing_date_reason", "cut_off")}
-    received = {"received_at": receipt["received_at"]}
     counted: Json = {"type": "integer", "minimum": 0}
     told: dict[str, Json] = {
         "idempotency_key": {"type": "string"},
@@ -546,11 +545,13 @@ def _bulk_receipt(receipt: Mapping[str, Json], *, event_clock: bool) -> Json:
         "lines": {"type": "integer", "minimum": 1},
         **dict.fromkeys(("created", "repeated"), counted),
         **dict.fromkeys(("first_order_id", "last_order_id"), receipt["order_id"]),
-        **received,
+        "received_at": {"type": ["string", "null"], "format": "date-time"},
     }
+    # Where no order was created there is no date either: each keeps the one it was answered with.
     if event_clock:
-        return _object(told | dict.fromkeys(("earliest", "latest"), _object(received | dealing)))
-    return _object(told | dealing)
+        one = _object({"received_at": receipt["received_at"]} | dealing)
+        return _object(told, dict.fromkeys(("earliest", "latest"), one))
+    return _object(told, dealing)
 
 
 def _kinds() -> list[str]:

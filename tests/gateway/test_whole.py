@@ -47,7 +47,7 @@ async def pot_of(client: httpx.AsyncClient, day: date) -> tuple[str, str, str]:
     raise AssertionError(f"{day} never showed: {answer.text}")
 
 
-async def test_from_the_call_to_the_published_date(scenario: Scenario) -> None:  # noqa: PLR0915
+async def test_from_the_call_to_the_published_date(scenario: Scenario) -> None:
     scenario.reference({"A": "SELF", "B": "SELF"}, {"B": {"EQ": "100", "USD": "100.00"}})
     key = grant(scenario, SOURCE, ("submit", "read"), "B")
     json_ = {"content-type": "application/json"}
