@@ -228,7 +228,6 @@ STATEMENTS = (
         WHERE q.source = i.s AND q.idempotency_key = i.k AND q.xmin = pg_current_xact_id()::xid
             AND q.body_sha256 = decode(i.h, 'hex')
             AND known.order_id = i.o
-            -- Not named `o`: that would be the incoming order's id, not the row.
             AND coalesce(known.body_sha256 <> decode(i.h, 'hex'), intake.differs(known, i));
         RETURN QUERY
         SELECT i.n, CASE
