@@ -29,6 +29,8 @@ RECONNECT_SECONDS: Final = 0.2
 CONNECT_SECONDS_MAX: Final = 2
 # What a connection raises when the server is gone, was stopped, or has never been there.
 GONE: Final = (psycopg.Error, OSError, PostgresError)
+# Of these, what is nobody's fault: the server went away. The others are faults of the gateway.
+LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError, OSError, PostgresError)
 # Settings without which an answer would not be durable, or not dated.
 DEMANDED: Final = {
     "fsync": "on",

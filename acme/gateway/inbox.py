@@ -24,6 +24,7 @@ from psycopg.rows import TupleRow
 from acme.gateway.connections import (
     CONNECT_SECONDS_MAX,
     GONE,
+    LOST,
     RECONNECT_SECONDS,
     FindUrl,
     Pulse,
@@ -169,12 +170,14 @@ class Inbox:
             if not group:
                 continue
             try:
-                await self._commit(connection, group)
-            except psycopg.DataError as error:
-                # Nobody's order should do this; alone, each finds out whether it is its own.
-                await self._one_by_one(connection, group, error)
-            except GONE:
+                await self._settle(connection, group)
+            except LOST:
                 self._fail(group, "Postgres went away before it answered")
+                return
+            except psycopg.Error as error:
+                # A fault of ours: told and logged as one, on a connection that is not used again.
+                for waiting in group:
+                    _resolve_error(waiting, error)
                 return
             except BaseException:
                 self._fail(group, "the gateway is stopping")
@@ -193,6 +196,13 @@ class Inbox:
         refuse_ended(connection)
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER_MAX))]
         return [waiting for waiting in group if not waiting.answer.done()]
+
+    async def _settle(self, connection: AsyncConnection[TupleRow], group: list[_Waiting]) -> None:
+        try:
+            await self._commit(connection, group)
+        except psycopg.DataError as error:
+            # Nobody's order should do this; alone, each finds out whether it is its own.
+            await self._one_by_one(connection, group, error)
 
     async def _one_by_one(
         self, connection: AsyncConnection[TupleRow], group: list[_Waiting], error: Exception
@@ -238,7 +248,7 @@ class Inbox:
 _ACCEPT_SQL: Final[LiteralString] = "SELECT n, outcome FROM intake.accept(%s::json, %s)"
 
 
-def _resolve_error(waiting: _Waiting, problem: ProblemError) -> None:
+def _resolve_error(waiting: _Waiting, problem: Exception) -> None:
     if not waiting.answer.done():
         waiting.answer.set_exception(problem)
 

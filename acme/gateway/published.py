@@ -100,6 +100,7 @@ class Published:
         self._platform: Platform | None = None
         self.newest: Snapshot | None = None
         self._looked = asyncio.Event()
+        self._known = False
         self._waiting = 0
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="published")
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="published work")
@@ -145,7 +146,9 @@ class Published:
             async with asyncio.timeout(FIRST_SECONDS_MAX):
                 await self._looked.wait()
         except TimeoutError as error:
-            raise unavailable("what is published cannot be read yet") from error
+            raise unavailable("what is published is still being verified") from error
+        if not self._known:
+            raise unavailable("what is published cannot be read yet")
         return self.newest
 
     async def read(self, query: Callable[[], T]) -> T:
@@ -187,8 +190,9 @@ class Published:
                 # Nothing of a date that cannot be verified shows; it is tried again.
                 LOG.exception("the newest published date cannot be opened")
             else:
-                self.newest = found
-                self._looked.set()
+                self.newest, self._known = found, True
+            # Whoever waits for the first look is answered, be it that it failed.
+            self._looked.set()
             await asyncio.sleep(LOOK_SECONDS)
 
     def _look(self) -> Snapshot | None:

@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 from documents import Command, blocks, commands, section, table_rows
 
-from acme.domain.orders import order_id
 from acme.gateway import openapi
 from acme.gateway.problems import TYPES
 from tests.gateway.published.conftest import Keys, keys, world
-from tests.scenarios.driver import D1, Scenario
+from tests.scenarios.driver import Scenario
 
 __all__ = ["keys", "world"]
 
@@ -58,12 +56,6 @@ def walker(world: Scenario, keys: Keys, tmp_path: Path) -> Iterator[dict[str, st
         "KEY": keys.owner,
         "AUDIT": keys.compliance,
     }
-    with psycopg.connect(world.platform.url) as connection:
-        connection.execute(
-            "INSERT INTO served.order_states VALUES (%s, 'T', 'sell', 'live', 'B', 'placed', NULL,"
-            " %s, %s, %s)",
-            [order_id("T", "sell"), f"B-{D1}-live", D1, D1],
-        )
     command = [sys.executable, "-m", "tests.gateway.published.serve", str(port)]
     with (tmp_path / "served.log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
@@ -73,8 +65,6 @@ def walker(world: Scenario, keys: Keys, tmp_path: Path) -> Iterator[dict[str, st
     finally:
         server.terminate()
         server.wait(30)
-        with psycopg.connect(world.platform.url) as connection:
-            connection.execute("DELETE FROM served.order_states")
 
 
 def wait_for(url: str, log: Path) -> None:

@@ -176,3 +176,28 @@ async def test_a_body_that_does_not_come_is_given_up(
     answer = await client.post("/v1/orders", content=slow(), headers={"idempotency-key": "k"})
     assert answer.status_code == 408
     assert answer.headers["connection"] == "close"
+
+
+async def test_a_fault_of_the_statement_is_no_outage(
+    gateway: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await gateway.client(gateway.key())
+    with monkeypatch.context() as patch:
+        patch.setattr("acme.gateway.inbox._ACCEPT_SQL", "SELECT intake.nothing(%s::json, %s)")
+        assert (await submit(client, "one")).status_code == 500
+    assert (await client.get("/readyz")).status_code == 200
+    assert (await submit(client, "one")).status_code == 201
+
+
+async def test_what_the_database_refuses_alone_is_told_alone(
+    gateway: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.sql(
+        "ALTER TABLE intake.orders ADD CONSTRAINT tests CHECK (1 / (length(pot_id) - 3) < 9)"
+    )
+    client = await gateway.client(gateway.key())
+    bodies = [ORDER | {"source_ref": f"r{n}", "pot_id": "P" * (n + 1)} for n in range(5)]
+    answers = await asyncio.gather(
+        *[submit(client, f"k{n}", body) for n, body in enumerate(bodies)]
+    )
+    assert [a.status_code for a in answers] == [201, 201, 422, 201, 201]

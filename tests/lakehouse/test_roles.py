@@ -54,9 +54,11 @@ STATEMENTS: dict[str, set[str]] = {
     f" VALUES ('EMP', 'l', '', '{ORDER_ID}')": {"pipeline"},
     "UPDATE intake.bulks SET created = 0": set(),
     "DELETE FROM intake.bulks": set(),
+    # The shape of a table, not a row of it, for whoever sees the schema.
     "CREATE TEMPORARY TABLE given AS SELECT * FROM intake.orders WITH NO DATA": {
         "gateway",
         "pipeline",
+        "compliance",
     },
     "UPDATE intake.requests SET body_sha256 = ''": set(),
     "DELETE FROM intake.requests": set(),
@@ -78,7 +80,8 @@ STATEMENTS: dict[str, set[str]] = {
     "DELETE FROM control.publications": set(),
     "SELECT * FROM control.run_outcomes": {"gateway", "pipeline", "compliance"},
     "SELECT * FROM control.landed_files": {"pipeline", "compliance"},
-    "SELECT * FROM control.dispatches": {"pipeline", "compliance"},
+    "SELECT * FROM control.dispatches": {"gateway", "pipeline", "compliance"},
+    "SELECT * FROM control.partitions": {"gateway", "pipeline", "compliance"},
     "SELECT * FROM control.accepted_keys": {"pipeline"},
     "SELECT * FROM marts.positions": {"finance", "pipeline"},
     "DELETE FROM marts.positions": {"pipeline"},

@@ -119,3 +119,16 @@ def damage(scenario: Scenario, day: Any, dataset: str) -> None:
     content[len(content) // 2] ^= 1
     path.chmod(0o644)
     path.write_bytes(content)
+
+
+async def test_before_anything_could_be_verified_reads_are_told_to_come_again(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(scenario)
+    key = grant(scenario, "T", ("read",), "B")
+    scenario.run(D1)
+    damage(scenario, D1, published.BALANCES)
+    monkeypatch.setattr(published, "FIRST_SECONDS_MAX", 60)
+    async with serving(scenario) as served, served.client(key) as client:
+        answer = await client.get("/v1/pots/B")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

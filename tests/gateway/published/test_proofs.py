@@ -26,24 +26,19 @@ BATCH = f"B-{D1}-live"
 
 @pytest.fixture(autouse=True)
 def states(world: Scenario) -> Iterator[None]:
-    """Say of orders what their publication says of them."""
-    rows = [
-        (SELL, "sell", "part_executed", None, BATCH),
-        (BONDS, "bonds", "placed", None, BATCH),
-        (REFUSED, "too-much", "rejected", "insufficient_units", None),
-        (PAY_IN, "pay-in", "settled", None, None),
-        (WAITING, "waiting", "accepted", None, None),
-    ]
+    """Have an order wait for its batch; keep what the publications say of all others."""
     with psycopg.connect(world.platform.url) as connection:
-        connection.cursor().executemany(
+        connection.execute("CREATE TABLE served.kept AS TABLE served.order_states")
+        connection.execute(
             "INSERT INTO served.order_states (order_id, source, source_ref, book, pot_id, state,"
-            " reason, batch_id, dealing_date, run_date) VALUES (%s, 'T', %s, 'live', 'B', %s, %s,"
-            " %s, %s, %s) ON CONFLICT (order_id) DO NOTHING",
-            [(*row, D1, D1) for row in rows],
+            " dealing_date, run_date) VALUES (%s, 'T', 'waiting', 'live', 'B', 'accepted', %s, %s)",
+            [WAITING, D1, D1],
         )
     yield
     with psycopg.connect(world.platform.url) as connection:
         connection.execute("DELETE FROM served.order_states")
+        connection.execute("INSERT INTO served.order_states TABLE served.kept")
+        connection.execute("DROP TABLE served.kept")
 
 
 def verifies(proof: dict[str, Any]) -> bool:

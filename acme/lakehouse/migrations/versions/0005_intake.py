@@ -224,11 +224,11 @@ STATEMENTS = (
         END IF;
         -- An order of that reference is there already, with other values: this one has no effect.
         DELETE FROM intake.requests AS q
-        USING unnest(given) AS i, intake.orders AS o
+        USING unnest(given) AS i, intake.orders AS known
         WHERE q.source = i.s AND q.idempotency_key = i.k AND q.xmin = pg_current_xact_id()::xid
             AND q.body_sha256 = decode(i.h, 'hex')
-            AND o.order_id = i.o
-            AND coalesce(o.body_sha256 <> decode(i.h, 'hex'), intake.differs(o, i));
+            AND known.order_id = i.o
+            AND coalesce(known.body_sha256 <> decode(i.h, 'hex'), intake.differs(known, i));
         RETURN QUERY
         SELECT i.n, CASE
             WHEN NOT intake.may_act(i.s, i.p) THEN 'pot_forbidden'
