@@ -111,7 +111,8 @@ def _gateway(home: Home) -> Iterator[tuple[str, int]]:
         port = free.getsockname()[1]
     program = [sys.executable, "-m", "acme.gateway.serve", "--port", str(port)]
     environment = os.environ | {"ACME_HOME": str(home.root)}
-    process = subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL)
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(program, env=environment, stdout=silent, stderr=silent)
     base = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):

@@ -273,7 +273,9 @@ async def test_a_key_stands_for_one_body(gateway: Served) -> None:
     single = await client.post(
         "/v1/orders", json=contributions([1])[0], headers={"idempotency-key": "k"}
     )
-    assert (single.status_code, single.json()["type"]) == (409, "/problems/key_conflict"), single.text
+    assert (single.status_code, single.json()["type"]) == (409, "/problems/key_conflict"), (
+        single.text
+    )
     # Keys and references are each source's own.
     assert (await post(other, "k", ndjson(contributions([1], "2")))).status_code == 201
 
