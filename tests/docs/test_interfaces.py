@@ -101,6 +101,7 @@ class Reader:
         self.environment = kept | {
             "ACME_HOME": str(self.home.root),
             "ACME_CLOCK": "event",
+            "PYTHONPATH": str(ROOT),
             "PATH": f"{binaries}{os.pathsep}{kept['PATH']}",
         }
 

@@ -15,7 +15,7 @@ from acme.domain.orders import order_id
 from acme.gateway import openapi
 from tests.gateway.published.conftest import Served, grant
 from tests.gateway.roles import NOBODY, SCOPES
-from tests.scenarios.driver import D1, D3, D4, Scenario
+from tests.scenarios.driver import D3, D4, Scenario
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("published")]
 
@@ -105,18 +105,6 @@ def callers(world: Scenario) -> dict[Caller, dict[str, str | None]]:
                 )
         found[source] = keys
     return found
-
-
-@pytest.fixture(scope="module", autouse=True)
-def states(world: Scenario) -> None:
-    """Say of the sealed order what its publication says."""
-    with psycopg.connect(world.platform.url) as connection:
-        connection.execute(
-            "INSERT INTO served.order_states (order_id, source, source_ref, book, pot_id, state,"
-            " batch_id, dealing_date, run_date) VALUES (%s, 'T', 'sell', 'live', 'B', 'placed',"
-            " %s, %s, %s) ON CONFLICT DO NOTHING",
-            [SEALED, f"B-{D1}-live", D1, D1],
-        )
 
 
 def body(reference: str) -> bytes:
