@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import business_day, rebalancing_kernel, replay
+from benchmarks import business_day, gateway_bulk, rebalancing_kernel, replay
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
     rebalancing_kernel.main(["--pots", "20000", "--rounds", "3", "--parts", "1"] if small else [])
     business_day.main(["--pots", "1000", "--dates", "2"] if small else [])
     replay.main(["--dates", "3", "--sample", "2"] if small else [])
+    gateway_bulk.main(["--lines", "5000", "--rounds", "1"] if small else [])
 
 
 if __name__ == "__main__":

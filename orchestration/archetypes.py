@@ -23,7 +23,9 @@ from acme.lakehouse.control import DatasetManifest, Dispatch, LandedFile
 from acme.lakehouse.failpoints import reach
 from acme.lakehouse.hashing import content_hash_of_enforced
 from acme.lakehouse.home import event_clock
+from acme.lakehouse.intake import DrainedFile
 from acme.lakehouse.lake import Partition, dataset_contract
+from acme.lakehouse.served import OrderState
 from acme.operations import dispatch
 from orchestration.registry import blocking_checks, published_datasets
 from orchestration.shell import PARTS, DayRefusedError, ProcessSpec, Run
@@ -69,6 +71,7 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
     offered = run.control.offered_files(run.run_date)
     day = run.day(add(known, run.feed("holidays", offered), run.run_date))
     refuse_out_of_turn(run, day.calendars)
+    run.drain_inbox()
     by_event = event_clock(run.platform.home)
     reach("inputs.fix:before")
     fixed = run.control.fix_run_inputs(
@@ -86,7 +89,21 @@ def land(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
             "core.landed_files": files,
             "core.run_inputs": accepted.select("sequence", "feed", "file_sha256"),
             "core.holidays": add(known, run.feed("holidays", fixed), run.run_date),
+            "stage.inbox_control": _inbox_control(run.left_the_inbox()),
         },
+    )
+
+
+def _inbox_control(files: list[DrainedFile]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(f.feed, f.file_sha256, f.rows, f.content_sha256) for f in files],
+        schema={
+            "feed": pl.String,
+            "file_sha256": pl.String,
+            "rows": pl.Int64,
+            "content_sha256": pl.String,
+        },
+        orient="row",
     )
 
 
@@ -223,6 +240,7 @@ def publish(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
         seals=stated.seals,
         snapshot_id=run.lake.snapshot(),
         dispatches=stated.dispatches,
+        order_states=order_states(run.inputs(spec)),
     )
     reach("publish.commit:after")
     dispatch.send_all(run.platform)
@@ -253,6 +271,29 @@ def statement(run: Run, spec: ProcessSpec) -> Statement:
     }
     seals_of = dict(frames["core.dealing_batches"].select("batch_id", "seal").iter_rows())
     return Statement(tables, listed, seals_of, _dispatches(run.day(), frames))
+
+
+def order_states(frames: dict[str, pl.DataFrame]) -> list[OrderState]:
+    """Return the newest state of every order that moved, and what is known of its order."""
+    columns = ["order_id", "source", "source_ref", "book", "pot_id", "dealing_date"]
+    orders = pl.concat(
+        [
+            frames[d].select(columns)
+            for d in (
+                "core.orders",
+                "stage.open_orders",
+                "stage.posted_orders",
+                "previous.stage.open_orders",
+            )
+        ]
+    ).unique("order_id", keep="first")
+    batches = frames["stage.batched_orders"].select("order_id", "batch_id")
+    newest = (
+        frames["core.order_events"].sort("order_id", "sequence").group_by("order_id").last()
+    ).select("order_id", "to_state", "reason")
+    rows = newest.join(orders, on="order_id", how="left").join(batches, on="order_id", how="left")
+    told = rows.sort("order_id").select(*columns, "to_state", "reason", "batch_id")
+    return [OrderState(*row) for row in told.iter_rows()]
 
 
 def _content_hashes(run: Run) -> dict[str, DatasetManifest]:

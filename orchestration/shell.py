@@ -19,7 +19,7 @@ from acme.domain.calendars import Calendars, CutOff
 from acme.domain.day import Day
 from acme.domain.process import Check, Process
 from acme.evidence import versions
-from acme.lakehouse import contracts
+from acme.lakehouse import contracts, intake
 from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
 from acme.lakehouse.failpoints import reach
 from acme.lakehouse.home import event_clock
@@ -137,7 +137,7 @@ class Run:
             for feed in spec.feeds:
                 frames[f"feed.{feed}"] = self.feed(feed, files)
             for feed in spec.accepted:
-                frames[f"accepted.{feed}"] = self._accepted(feed, frames[f"feed.{feed}"])
+                frames[f"accepted.{feed}"] = self._accepted(feed, _keys_of(feed, spec, frames))
         return frames
 
     def previous(self, datasets: tuple[str, ...]) -> dict[str, pl.DataFrame]:
@@ -178,16 +178,40 @@ class Run:
             for file in files
             if file.feed == feed and file.verdict == "accepted"
         ]
-        return pl.concat([empty, *[f.select(empty.columns) for f in frames]])
+        rows = pl.concat([empty, *[f.select(empty.columns) for f in frames]])
+        return self._at_their_own_times(feed, rows)
 
-    def _accepted(self, feed: str, rows: pl.DataFrame) -> pl.DataFrame:
-        keys = rows.select(holds.key_text(list(contracts.feed(feed).key))).to_series().unique()
+    def _at_their_own_times(self, feed: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows; those that left the inbox landed when they were committed there."""
+        times = intake.TIMES.get(feed)
+        shas = rows["file_sha256"].unique().to_list() if times else []
+        own = intake.left_the_inbox(self.control, feed, shas) if shas else set()
+        if times is None or not own:
+            return rows
+        mine = pl.col("file_sha256").is_in(sorted(own))
+        return rows.with_columns(
+            pl.when(mine).then(pl.col(times)).otherwise("landed_at").alias("landed_at")
+        )
+
+    def _accepted(self, feed: str, keys: pl.Series) -> pl.DataFrame:
         known = self.control.accepted_before(feed, keys.to_list(), self.run_date)
         return pl.DataFrame(
             list(known.items()),
             schema={"key": pl.String, "accepted_sha256": pl.String},
             orient="row",
         )
+
+    # ---- the inbox ------------------------------------------------------------------------------
+
+    def drain_inbox(self) -> None:
+        """Land what the inbox holds; a date whose inputs are fixed keeps them."""
+        recorded = self.control.run(self.run_date)
+        if recorded is None or recorded.inputs_fixed_at is None:
+            intake.drain(self.platform.home, self.control, self.run_date, self.lock)
+
+    def left_the_inbox(self) -> list[intake.DrainedFile]:
+        """Return what left the inbox for this date."""
+        return intake.drained_files(self.control, self.run_date)
 
     # ---- running --------------------------------------------------------------------------------
 
@@ -296,3 +320,11 @@ class Run:
             elif any(manifest[d].sha256 != sha for d, sha in detail["inputs"].items()):
                 problems.append(f"{check.name} judged other data than the lake holds now")
         return problems
+
+
+def _keys_of(feed: str, spec: ProcessSpec, frames: Mapping[str, pl.DataFrame]) -> pl.Series:
+    """Return the keys that the process may ask about: its rows of every feed of that key."""
+    key = list(contracts.feed(feed).key)
+    same = [f for f in spec.feeds if list(contracts.feed(f).key) == key]
+    rows = pl.concat([frames[f"feed.{f}"].select(key) for f in same])
+    return rows.select(holds.key_text(key)).to_series().unique()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from simulator.files import OutboxError
+from simulator.gateway import GatewayError, OrderGateway
 from simulator.world import World
 
 
@@ -35,6 +36,10 @@ DATE = _Date()
 @click.option("--from", "first", type=DATE, default="2020-06-01", show_default=True)
 @click.option("--to", "last", type=DATE, default="2020-06-30", show_default=True)
 @click.option("--shuffle", type=int, help="Permute the rows of every file by this number.")
+@click.option("--gateway", metavar="URL", help="Send orders there instead of dropping files.")
+@click.option(
+    "--key", "keys", multiple=True, metavar="SOURCE=KEY", help="API key of a source; repeatable."
+)
 @click.pass_context
 def main(
     context: click.Context,
@@ -45,10 +50,16 @@ def main(
     first: date,
     last: date,
     shuffle: int | None,
+    gateway: str | None,
+    keys: tuple[str, ...],
 ) -> None:
     """Plays members, employers, the price vendor and two custodians around one platform."""
+    pairs = [key.partition("=")[::2] for key in keys]
+    if gateway is not None and not all(key for _, key in pairs):
+        raise click.UsageError("--key: expected SOURCE=KEY")
+    sender = None if gateway is None else OrderGateway(gateway, dict(pairs))
     try:
-        context.obj = World(home, seed, pots, first, last, shuffle=shuffle)
+        context.obj = World(home, seed, pots, first, last, shuffle=shuffle, gateway=sender)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -69,7 +80,7 @@ def before(world: World, run_date: date) -> None:
         _tell(world.before(run_date))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except OutboxError as error:
+    except (OutboxError, GatewayError) as error:
         raise click.ClickException(str(error)) from error
 
 

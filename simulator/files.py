@@ -56,9 +56,7 @@ class Inbox:
 
         Without rows two days' files would be the same bytes, which mean nothing new.
         """
-        if self._shuffle is not None:
-            rows = self._permuted(feed, name, rows)
-        iterator = iter(rows)
+        iterator = iter(self.permuted(feed, name, rows))
         head = next(iterator, None)
         if head is None:
             return None
@@ -73,7 +71,10 @@ class Inbox:
             part.unlink(missing_ok=True)
         return folder / name
 
-    def _permuted(self, feed: str, name: str, rows: Iterable[Row]) -> list[Row]:
+    def permuted(self, feed: str, name: str, rows: Iterable[Row]) -> Iterable[Row]:
+        """The rows of a file in the order of this inbox."""
+        if self._shuffle is None:
+            return rows
         permuted = list(rows)
         random.Random(f"{self._shuffle}|{feed}|{name}").shuffle(permuted)  # noqa: S311
         return permuted

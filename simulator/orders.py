@@ -61,10 +61,15 @@ class Orders:
 
     def files(self, run_date: date) -> Iterator[tuple[str, Iterator[Row]]]:
         """Name and rows of every order file that arrives before the run of ``run_date``."""
+        for _, name, rows in self.sent(run_date):
+            yield name, rows
+
+    def sent(self, run_date: date) -> Iterator[tuple[str, str, Iterator[Row]]]:
+        """Source, name and rows of what each source orders before the run of ``run_date``."""
         for number, employer in enumerate(EMPLOYERS):
-            yield self._file(employer, run_date, self._contributions(number, run_date))
+            yield employer, *self._file(employer, run_date, self._contributions(number, run_date))
         for number, platform in enumerate(PLATFORMS):
-            yield self._file(platform, run_date, self._asked_for(number, run_date))
+            yield platform, *self._file(platform, run_date, self._asked_for(number, run_date))
 
     def _file(
         self, source: str, run_date: date, wishes: Iterator[_Wish]

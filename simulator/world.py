@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simulator.custodian import Custodians
 from simulator.files import Inbox
+from simulator.gateway import OrderGateway
 from simulator.members import Members
 from simulator.orders import Orders, Rates
 from simulator.scheme import (
@@ -29,7 +30,8 @@ class World:
 
     Everything dropped follows from ``seed``, ``pots``, ``first``, the rates and the outbox; not
     from ``last``, the folder or the clock. Calling again drops equal bytes again. ``shuffle``
-    permutes the rows of every file. Raises ``ValueError`` for dates outside the sample.
+    permutes the rows of every file. With ``gateway`` orders go there instead of into files. Raises
+    ``ValueError`` for dates outside the sample.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class World:
         *,
         shuffle: int | None = None,
         rates: Rates | None = None,
+        gateway: OrderGateway | None = None,
     ) -> None:
         self._vendor = Vendor()
         self._calendar = self._vendor.calendar
@@ -56,6 +59,7 @@ class World:
         self._pots = pots
         self._rates = rates or Rates()
         self._inbox = Inbox(home, shuffle)
+        self._gateway = gateway
 
     def _require_span(self, first: date, last: date) -> None:
         earliest = self._calendar.next(self._vendor.first)
@@ -137,8 +141,15 @@ class World:
         )
 
     def orders_before(self, run_date: date) -> list[Path]:
-        """Drops the employers' and platforms' files alone; reads no outbox."""
+        """Drops, or sends, the employers' and platforms' orders alone; reads no outbox.
+
+        Raises ``GatewayError`` where a gateway does not accept them.
+        """
         self._require_run(run_date)
+        if self._gateway is not None:
+            for source, name, rows in self._orders.sent(run_date):
+                self._gateway.send(source, name, self._inbox.permuted("orders", name, rows))
+            return []
         return _present(
             self._inbox.drop("orders", name, rows) for name, rows in self._orders.files(run_date)
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import duckdb
 
+from acme.evidence.pack import NotPublishedError
 from acme.evidence.times import TimesError
+from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.connections import DatabaseLostError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
@@ -13,6 +15,7 @@ from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
 from acme.lakehouse.platform import NotInitialisedError
 from acme.lakehouse.postgres import PostgresError
+from acme.lakehouse.roles import RoleError
 from acme.operations.breaks import NothingPublishedError
 
 
@@ -26,12 +29,15 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     ContractError,
     ControlError,
     DatabaseLostError,
+    KeyManagementError,
     LakeError,
     LandedFileDamaged,
     LandingError,
     NotInitialisedError,
+    NotPublishedError,
     NothingPublishedError,
     PostgresError,
+    RoleError,
     TimesError,
     duckdb.Error,
     OSError,

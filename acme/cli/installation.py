@@ -18,7 +18,8 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.lakehouse import postgres
+from acme.gateway.waiting import waiting_orders
+from acme.lakehouse import postgres, roles
 from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
@@ -46,8 +47,18 @@ def init(currency: str, cutoff: str, timezone: str) -> None:
 
 @click.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
-def up(port: int) -> None:
-    """Serve the Dagster UI and its daemon on loopback until stopped."""
+@click.option("--gateway-host", default="127.0.0.1", show_default=True, help="Its address.")
+@click.option("--gateway-port", default=8000, show_default=True, help="Port of the gateway.")
+@click.option(
+    "--gateway-workers", type=click.IntRange(1), default=1, show_default=True, help="Processes."
+)
+def up(port: int, gateway_host: str, gateway_port: int, gateway_workers: int) -> None:
+    """Serve the gateway on its address, the Dagster UI and daemon on loopback, until stopped.
+
+    The gateway speaks TLS where ACME_GATEWAY_TLS_CERTIFICATE and ACME_GATEWAY_TLS_KEY name PEM
+    files.
+    """
+    from acme.gateway import serve
     from orchestration import calendar_file
     from orchestration.runner import dagster_environment, instance
 
@@ -56,26 +67,32 @@ def up(port: int) -> None:
     instance(platform).dispose()
     environment = os.environ | dagster_environment(platform)
     workspace = str(ROOT / "workspace.yaml")
-    programs = [
-        ["dagster-webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)],
-        ["dagster-daemon", "run", "-w", workspace],
-    ]
     binaries = Path(sys.executable).parent
-    processes = [
-        subprocess.Popen([str(binaries / p[0]), *p[1:]], env=environment, cwd=ROOT)  # noqa: S603
-        for p in programs
-    ]
+    gateway = serve.arguments(gateway_host, gateway_port, gateway_workers)
+    programs = {
+        "the gateway": [sys.executable, "-m", "acme.gateway.serve", *gateway],
+        "dagster-webserver": [
+            str(binaries / "dagster-webserver"),
+            *("-w", workspace, "-h", "127.0.0.1", "-p", str(port)),
+        ],
+        "dagster-daemon": [str(binaries / "dagster-daemon"), "run", "-w", workspace],
+    }
+    processes = {
+        name: subprocess.Popen(program, env=environment, cwd=ROOT)  # noqa: S603
+        for name, program in programs.items()
+    }
     record = _up_record(platform.home)
-    write_atomic(record, json.dumps([os.getpid(), *[p.pid for p in processes]]).encode())
-    click.echo(f"Dagster UI: http://127.0.0.1:{port}   (ctrl-c stops it)", err=True)
+    write_atomic(record, json.dumps([os.getpid(), *[p.pid for p in processes.values()]]).encode())
+    click.echo(f"Gateway: {serve.url(gateway_host, gateway_port)}", err=True)
+    click.echo(f"Dagster UI: http://127.0.0.1:{port}   (ctrl-c stops all)", err=True)
     try:
         _wait(processes)
     finally:
-        _terminate(processes)
+        _terminate(list(processes.values()))
         record.unlink(missing_ok=True)
 
 
-def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
+def _wait(processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Wait until told to stop, or until one of the programs ends by itself."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -84,10 +101,11 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     with suppress(KeyboardInterrupt):
-        while all(p.poll() is None for p in processes):
+        while True:
+            for name, process in processes.items():
+                if process.poll() is not None:
+                    raise CommandError(f"{name} ended with code {process.returncode}")
             clock_time.sleep(0.5)
-        ended = next(p for p in processes if p.poll() is not None)
-        raise CommandError(f"{Path(str(ended.args[0])).name} ended with code {ended.returncode}")  # type: ignore[index]
 
 
 def _terminate(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -145,7 +163,7 @@ def _status(platform: Platform) -> dict[str, object]:
         "published_at": None if last is None else last.published_at.isoformat(),
         "files_waiting_for_the_next_run": control.waiting_count(),
         "files_not_sent": len(control.unsent_dispatches()),
-    }
+    } | _gateway(control)
     if last is not None:
         frames = platform.lake.read(
             last.run_date, ["core.reconciliation_breaks", "core.suspended_assets", "core.holds"]
@@ -176,6 +194,18 @@ def _status(platform: Platform) -> dict[str, object]:
     return shown
 
 
+def _gateway(control: Control) -> dict[str, object]:
+    """Return what waits in the gateway's outbox for the next run, and the newest drain."""
+    with control.transaction() as cursor:
+        waiting = waiting_orders(cursor)
+    drained = waiting.drained_until
+    return {
+        "orders_and_cancellations_waiting": waiting.entries,
+        "orders_drained_until": None if drained is None else drained.isoformat(),
+        "orders_drained_at": None if drained is None else str(waiting.drained_at),
+    }
+
+
 @click.command()
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def doctor(json_: bool) -> None:
@@ -200,10 +230,20 @@ def _examine() -> list[tuple[str, bool, str]]:
     ]
     platform = open_platform()
     with platform.control.transaction() as cursor:
-        settings = [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")]
+        settings = [
+            ("fsync", "on"),
+            ("full_page_writes", "on"),
+            ("synchronous_commit", "on"),
+            ("track_commit_timestamp", "on"),
+        ]
         for name, wanted in settings:
             value = str(cursor.execute(f"SHOW {name}").fetchone()[0])  # type: ignore[index]
             findings.append((f"postgres {name}", value == wanted, value))
+        gone = roles.missing(cursor.connection)
+    findings += [
+        (f"postgres role {roles.name_of(role)}", *_role(platform, role, gone))
+        for role in roles.ROLES
+    ]
     platform.lake.connect()
     findings.append(("lake", True, f"snapshot {platform.lake.snapshot()}"))
     last = platform.control.last_published()
@@ -211,6 +251,18 @@ def _examine() -> list[tuple[str, bool, str]]:
         platform.lake.verify(last.run_date, list(platform.lake.manifest(last.run_date)))
         findings.append(("published files", True, f"{last.run_date}: every SHA-256 matches"))
     return findings
+
+
+def _role(platform: Platform, role: roles.Role, gone: list[roles.Role]) -> tuple[bool, str]:
+    if role in gone:
+        return False, "missing: have an administrator make it, then run `acme init` again"
+    if postgres.is_external():
+        return True, "a group without login: grant it to a login of your own"
+    try:
+        roles.role_url(platform.home, role)
+    except roles.RoleError as error:
+        return False, str(error)
+    return True, f"logs in with its password in {platform.home.postgres_roles}"
 
 
 COMMANDS = [init, up, down, status, doctor]

@@ -6,7 +6,19 @@ import sys
 
 import click
 
-from acme.cli import books, breaks, day, demo, explain, installation, intake, replay
+from acme.cli import (
+    books,
+    breaks,
+    day,
+    demo,
+    evidence,
+    explain,
+    installation,
+    intake,
+    keys,
+    replay,
+    submit,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,7 +26,21 @@ def acme() -> None:
     """ACME's investment platform: land files, run business days, look at the books."""
 
 
-for group in (installation, intake, day, books, breaks, explain, replay, demo):
+GROUPS = (
+    installation,
+    intake,
+    day,
+    books,
+    breaks,
+    explain,
+    evidence,
+    replay,
+    keys,
+    demo,
+    submit,
+)
+
+for group in GROUPS:
     for command in group.COMMANDS:
         acme.add_command(command)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
+HASH_BYTES = 32
 
 
 def canonical_json(value: dict[str, str]) -> bytes:
@@ -71,6 +72,47 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
         level = paired + level[len(level) - len(level) % 2 :]
         index //= 2
     return path
+
+
+class MerkleTree:
+    """A tree with all its levels kept, 64 bytes a leaf, for many proofs of one batch."""
+
+    def __init__(self, leaves: bytes) -> None:
+        """Build the levels over leaf hashes that stand one after the other."""
+        self._levels = [leaves]
+        while len(self._levels[-1]) > HASH_BYTES:
+            self._levels.append(_level_above(self._levels[-1]))
+
+    @property
+    def size(self) -> int:
+        """Return the number of leaves."""
+        return len(self._levels[0]) // HASH_BYTES
+
+    @property
+    def root(self) -> bytes:
+        """Return the root, as `merkle_root` does."""
+        return self._levels[-1] or merkle_root([])
+
+    def path(self, index: int) -> list[bytes]:
+        """Return the audit path of a leaf, as `inclusion_proof` does; `IndexError` without it."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"no leaf {index} among {self.size}")
+        path = []
+        for level in self._levels[:-1]:
+            at = (index ^ 1) * HASH_BYTES
+            if at < len(level):
+                path.append(level[at : at + HASH_BYTES])
+            index //= 2
+        return path
+
+
+def _level_above(level: bytes) -> bytes:
+    pair = 2 * HASH_BYTES
+    whole = len(level) - len(level) % pair
+    above = bytearray()
+    for at in range(0, whole, pair):
+        above += hashlib.sha256(NODE_PREFIX + level[at : at + pair]).digest()
+    return bytes(above + level[whole:])
 
 
 def verify_inclusion(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -43,15 +44,16 @@ def leaves(orders: pl.DataFrame, salt_key: bytes) -> list[bytes]:
     orders: stage.batched_orders of one batch. A leaf is the canonical JSON of LEAF_FIELDS and the
     order's salt; a quantity that does not apply is the empty text.
     """
+    return [proofs.leaf_hash(content) for content in leaf_contents(orders, salt_key)]
+
+
+def leaf_contents(orders: pl.DataFrame, salt_key: bytes) -> Iterator[bytes]:
+    """Yield the canonical JSON of a batch's leaves, in `order_id` order."""
     text = orders.sort("order_id").select(
         pl.col(name).cast(pl.String).fill_null("") for name in LEAF_FIELDS
     )
-    return [
-        proofs.leaf_hash(
-            proofs.canonical_json(row | {"salt": proofs.order_salt(salt_key, row["order_id"])})
-        )
-        for row in text.iter_rows(named=True)
-    ]
+    for row in text.iter_rows(named=True):
+        yield proofs.canonical_json(row | {"salt": proofs.order_salt(salt_key, row["order_id"])})
 
 
 def frame_sha256(frame: pl.DataFrame, columns: list[str]) -> str:

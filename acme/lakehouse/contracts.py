@@ -39,6 +39,7 @@ FEED_ORDER: Final = (
     "statements",
     "confirmations",
     "orders",
+    "cancellations",
     "break_actions",
 )
 

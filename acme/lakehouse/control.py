@@ -24,6 +24,7 @@ from psycopg.types.json import Jsonb
 
 from acme.lakehouse.connections import Connections, one_line
 from acme.lakehouse.failpoints import reach
+from acme.lakehouse.served import OrderState, serve
 from acme.lakehouse.sessions import end_sessions, holder, session_name
 
 # No float: nothing that is stored here may pass through binary fractions.
@@ -509,8 +510,11 @@ class Control:
         seals: Mapping[str, Json],
         snapshot_id: int,
         dispatches: Sequence[Dispatch],
+        order_states: Iterable[OrderState] = (),
     ) -> bool:
         """Publish a date and queue its files in one transaction (rules §6: publish, then dispatch).
+
+        With it the orders of third parties move to `order_states`, in what is served.
 
         True if it was published now; False, without effect, if it was already published with the
         same manifest and the same files. Raises PublicationConflict if with others, Fenced if a
@@ -531,6 +535,7 @@ class Control:
                     snapshot_id=snapshot_id,
                     dispatches=dispatches,
                 )
+                serve(cursor, run_date, order_states)
             else:
                 _refuse_other_contents(cursor, published, manifest, dispatches)
             cursor.execute(

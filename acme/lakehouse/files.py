@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from acme.lakehouse.failpoints import reach
@@ -73,20 +73,34 @@ def write_atomic(
     its error names `path`.
     """
     with naming(path):
-        _write_atomic(path, content, mode, owner)
+        _write(path.parent, (content,), lambda: path.name, mode=mode, owner=owner)
 
 
-def _write_atomic(
-    path: Path, content: bytes, mode: int | None, owner: tuple[int, int] | None
-) -> None:
+def write_atomic_chunks(folder: Path, chunks: Iterable[bytes], name: Callable[[], str]) -> Path:
+    """Write `chunks` as `write_atomic` does, never all in memory; the path of the file.
+
+    `name` is asked for once everything is written, so that it may tell of the content.
+    """
+    with naming(folder):
+        return _write(folder, chunks, name)
+
+
+def _write(
+    folder: Path,
+    chunks: Iterable[bytes],
+    name: Callable[[], str],
+    *,
+    mode: int | None = None,
+    owner: tuple[int, int] | None = None,
+) -> Path:
     reach("file.write:before")
-    temporary = path.with_name(f".{secrets.token_hex(12)}.tmp")
+    temporary = folder / f".{secrets.token_hex(12)}.tmp"
     # O_EXCL: a name somebody else planted (a link, say) is never written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
+            stream.writelines(chunks)
             stream.flush()
             if owner is not None:
                 os.fchown(stream.fileno(), *owner)
@@ -94,10 +108,12 @@ def _write_atomic(
                 os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         reach("file.rename:before")
+        path = folder / name()
         temporary.replace(path)
         reach("file.rename:after")
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    fsync_folder(path.parent)
+    fsync_folder(folder)
+    return path

@@ -33,6 +33,16 @@ class Home:
         return self.root / "inbox"
 
     @property
+    def intake(self) -> Path:
+        """`intake/<T>/`: what left the inbox in Postgres and is not landed yet."""
+        return self.root / "intake"
+
+    @property
+    def spool(self) -> Path:
+        """What the gateway has received of bulks and not committed; empty when it rests."""
+        return self.root / "spool"
+
+    @property
     def outbox(self) -> Path:
         """`outbox/<custodian_id>/<T>/`: files sent to custodians."""
         return self.root / "outbox"
@@ -66,6 +76,11 @@ class Home:
     def postgres_record(self) -> Path:
         """What is known of the embedded server: place, port, password. Closed to others."""
         return self.root / "postgres.json"
+
+    @property
+    def postgres_roles(self) -> Path:
+        """The passwords of the embedded server's roles. Closed to others."""
+        return self.root / "postgres_roles.json"
 
     @property
     def duckdb_extensions(self) -> Path:

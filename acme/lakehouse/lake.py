@@ -315,6 +315,25 @@ class Lake:
             if partition is not None and partition.rows:
                 self._verified(run_date, dataset, partition)
 
+    def verified_file(self, run_date: date, dataset: str, partition: Partition) -> Path | None:
+        """Return a partition's file once its bytes have their hash, in bounded memory.
+
+        None for a partition of no row. Raises PartitionDamagedError.
+        """
+        if partition.rows == 0:
+            return None
+        path = self.path(run_date, dataset, partition)
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError as error:
+            raise PartitionDamagedError(f"{dataset} of {run_date}: no file {path.name}") from error
+        if digest != partition.sha256:
+            raise PartitionDamagedError(
+                f"{dataset} of {run_date}: expected SHA-256 {partition.sha256}, got {digest}"
+            )
+        return path
+
     def sql(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a query over the lake, read-only; column names and rows."""
         connection = open_catalog(self.home, self.url, read_only=True)

@@ -389,6 +389,7 @@ def _repeated_rows(
 
 def _remark_on_repeats(contract: Contract, found: Repeats, findings: Findings) -> None:
     names = contract.key or contract.column_names
+    named = {rule.name for rule in contract.rules}
     for rule, expected, rows in (
         ("duplicate_row", "each row once; equal ones are dropped", found.dropped),
         (
@@ -397,6 +398,8 @@ def _remark_on_repeats(contract: Contract, found: Repeats, findings: Findings) -
             found.conflicting.sort(ROW),
         ),
     ):
+        if rule not in named:
+            continue
         findings.add_all(
             (
                 Finding(

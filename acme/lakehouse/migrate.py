@@ -1,4 +1,4 @@
-"""Brings schema `control` of a database to the newest step, and derives driver URLs."""
+"""Brings a database to the newest step, with its roles, and derives driver URLs."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,8 @@ from alembic.config import Config
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
+
+from acme.lakehouse import roles
 
 Driver = Literal["psycopg", "psycopg2"]
 
@@ -35,6 +37,10 @@ def migrate(url: str) -> None:
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, psycopg.Connection):
+            raise TypeError(f"expected a connection of psycopg, got {type(driver)}")
+        roles.apply(driver)
 
 
 def sqlalchemy_url(url: str, driver: Driver) -> str:

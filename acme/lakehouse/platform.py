@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import time
 
-from acme.lakehouse import postgres
+from acme.lakehouse import postgres, roles
 from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home, clock, clock_record, event_clock
@@ -47,6 +47,7 @@ def initialise(home: Home, currency: str, cutoff: time, timezone: str) -> Platfo
     _record_clock(home)
     platform = open_platform(home)
     migrate(platform.url)
+    roles.give_logins(home, platform.url)
     platform.control.create_scheme(currency, cutoff, timezone)
     platform.lake.create()
     return platform

@@ -55,6 +55,7 @@ min_wal_size = 80MB
 fsync = on
 full_page_writes = on
 synchronous_commit = on
+track_commit_timestamp = on
 password_encryption = 'scram-sha-256'
 jit = off
 timezone = 'UTC'
@@ -251,6 +252,11 @@ def status(home: Home) -> Status:
     pid = _postmaster(data)
     state: Literal["running", "stopped"] = "stopped" if pid is None else "running"
     return Status(state, record.port, pid, record.system_user, data.parent)
+
+
+def is_external() -> bool:
+    """Whether somebody else runs the server: ACME_POSTGRES_URL is set."""
+    return _external_url() is not None
 
 
 def tool(name: str) -> Path:

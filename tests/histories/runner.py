@@ -232,6 +232,12 @@ class MemoryRun(Run):
         ]
         return pl.concat([empty, *[f.select(empty.columns) for f in frames]])
 
+    def drain_inbox(self) -> None:
+        """There is no inbox but files."""
+
+    def left_the_inbox(self) -> list[Any]:
+        return []
+
     def unproven(self, part: object, checks: list[CheckSpec]) -> list[str]:
         return []
 

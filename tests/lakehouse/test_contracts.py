@@ -111,6 +111,7 @@ def test_feed_columns_are_those_of_the_public_interface() -> None:
         "closing_prices": "price_date,asset_id,currency,closing_price",
         "orders": "source,source_ref,received_at,pot_id,kind,asset_id,to_asset_id,units,amount,"
         "risk_profile_id",
+        "cancellations": "source,source_ref,cancelled_at",
         "confirmations": "confirmation_id,instruction_id,event,event_date,units,price,"
         "consideration,settlement_date,amends",
         "statements": "statement_id,custodian_id,statement_date,basis,page,pages,asset_id,units",

@@ -23,7 +23,7 @@ from acme.domain.orders import order_id
 from acme.lakehouse import contracts
 from acme.lakehouse.control import RunLock
 from acme.lakehouse.hashing import content_hash
-from acme.lakehouse.home import Home
+from acme.lakehouse.home import Clock, Home
 from acme.lakehouse.lake import Lake, Partition
 from acme.lakehouse.landing import LandingReport, land_file, sweep_inbox
 from acme.lakehouse.platform import Platform, initialise, open_platform
@@ -153,6 +153,7 @@ class Scenario(Sender):
         catalog: bool = False,
         made: bool = False,
         engine: bool = True,
+        clock: Clock = "event",
     ) -> None:
         """Initialise; `url` is a migrated database. With `catalog` the whole lake is there.
 
@@ -160,7 +161,7 @@ class Scenario(Sender):
         """
         os.environ |= {
             "ACME_HOME": str(root),
-            "ACME_CLOCK": "event",
+            "ACME_CLOCK": clock,
             "ACME_POSTGRES_URL": url,
             "ACME_RUN_WAIT_SECONDS": "60",
         }

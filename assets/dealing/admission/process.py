@@ -22,7 +22,9 @@ LIVE_BOOK = "live"
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Decide the orders of T (`rules §4`), after reconciliation and before re-balancing."""
     assets = assets_on(inputs["core.assets"], day.run_date)
-    orders = inputs["core.orders"].drop("run_date")
+    landed = inputs["core.orders"].drop("run_date")
+    cancelled = landed.filter(pl.col("cancelled_at").is_not_null())
+    orders = landed.filter(pl.col("cancelled_at").is_null()).drop("cancelled_at")
     standing = inputs["stage.posted_orders"].drop("run_date")
     touched = _touched(orders, standing, inputs["stage.landed_pots"])
     pots = _pots(touched, standing, inputs["core.ledger_balances"], day.currency)
@@ -31,6 +33,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
 
     entries = Entries()
     _post(day, entries, decisions, assets)
+    _record_cancelled(entries, cancelled)
     rejoined = _orders_after(standing, pots, decisions)
     return {
         "core.pots": _pots_after(inputs["stage.landed_pots"], pots),
@@ -221,6 +224,17 @@ def _record_events(day: Day, entries: Entries, decisions: admission.Decisions) -
         dict.fromkeys(("book", "order_id", "from_state", "to_state", "reason"), pl.String),
     )
     entries.event(events.with_columns(pl.lit(day.cut_off_instant).alias("event_time")), "decide")
+
+
+def _record_cancelled(entries: Entries, cancelled: pl.DataFrame) -> None:
+    """Write that orders ended before anything was decided of them (`rules §4`)."""
+    events = cancelled.with_columns(
+        pl.lit("received").alias("from_state"),
+        pl.lit("cancelled").alias("to_state"),
+        pl.lit("cancelled_by_source").alias("reason"),
+        pl.col("cancelled_at").alias("event_time"),
+    )
+    entries.event(events, "decide")
 
 
 def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
