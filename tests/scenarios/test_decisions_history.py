@@ -139,6 +139,18 @@ def test_a_change_to_the_same_or_no_profile_does_not(played: Scenario) -> None:
     assert played.moves(D1, oid("pc3")) == [("rejected", "unknown_profile")]
 
 
+# ---- an order that is there before its pot ------------------------------------------------------
+
+before(D1).order("ep1", D1, "ep1", "contribution", amount="5.00", at="12:00:00")
+before(D2).land("pots", "ep1,M-ep1,SELF,canary,2024-01-01")
+
+
+def test_a_waiting_order_finds_the_pot_that_lands_meanwhile(played: Scenario) -> None:
+    assert played.moves(D2, oid("ep1")) == [("accepted", None), ("settled", None)]
+    taken = played.frame("orders", D2).filter(pl.col("order_id") == oid("ep1"))
+    assert taken["book"].to_list() == ["canary"]
+
+
 # ---- the cut-off, later files, and orders that were taken ---------------------------------------
 
 for asset in ("LO", "RP", "CH"):

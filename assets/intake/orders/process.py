@@ -38,7 +38,10 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     new = new.join(waiting, on=["key", "values_sha256"], how="anti")
     named = pl.concat([new.select("key"), resolved.holds.select("key")]).unique()
     kept = waiting.join(named, on="key", how="anti")
-    rows = pl.concat([kept, _dated(day, new, inputs).select(kept.columns)])
+    dated = _dated(day, new)
+    rows = _in_books(
+        pl.concat([kept.drop("book"), dated.select(kept.drop("book").columns)]), inputs
+    )
     cancellations = _cancellations(day, inputs, rows, resolved.holds)
     rows = _cancelled(rows, cancellations)
     due = rows.filter(pl.col("dealing_date") <= day.run_date).with_columns(
@@ -74,26 +77,29 @@ def _moment(day: Day, stated: str) -> pl.Expr:
     return pl.col(stated if day.event_clock else "landed_at").alias(stated)
 
 
-def _dated(day: Day, rows: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Give new rows their id, book and dealing date."""
+def _dated(day: Day, rows: pl.DataFrame) -> pl.DataFrame:
+    """Give new rows their id and dealing date."""
     rows = _with_id(rows.with_columns(_moment(day, "received_at")))
     received = pl.col("received_at")
     in_time = received < day.cut_off_instant
     later = rows.filter(~in_time)["received_at"]
     dates = {m: day.cut_off.dealing_date(m, day.calendars.dealing) for m in later.unique()}
+    return rows.with_columns(
+        pl.when(in_time)
+        .then(pl.lit(day.run_date))
+        .otherwise(received.replace_strict(dates, default=day.run_date, return_dtype=pl.Date))
+        .alias("dealing_date"),
+        pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("cancelled_at"),
+        pl.col("row").cast(pl.Int64),
+    )
+
+
+def _in_books(rows: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Give every order the book of its pot, which may land while the order waits."""
     pots = inputs["stage.landed_pots"].select("pot_id", "book")
-    return (
-        rows.with_columns(
-            pl.when(in_time)
-            .then(pl.lit(day.run_date))
-            .otherwise(received.replace_strict(dates, default=day.run_date, return_dtype=pl.Date))
-            .alias("dealing_date"),
-            pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("cancelled_at"),
-            pl.col("row").cast(pl.Int64),
-        )
-        .join(pots, on="pot_id", how="left")
-        # An order for a pot nobody knows is rejected in the book of real members.
-        .with_columns(pl.col("book").fill_null("live"))
+    # An order for a pot nobody knows is rejected in the book of real members.
+    return rows.join(pots, on="pot_id", how="left", maintain_order="left").with_columns(
+        pl.col("book").fill_null("live")
     )
 
 
