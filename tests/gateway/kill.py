@@ -47,8 +47,8 @@ CHECKED_AGAIN = 20
 class World:
     """One installation with a gateway process, both of which die and come back."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the scheme; nothing is served yet."""
+    def __init__(self, folder: Path, scopes: tuple[str, ...] = ("submit", "read")) -> None:
+        """Make the scheme, and a key of these scopes; nothing is served yet."""
         self.home = Home(folder / "home")
         self.port = _free_port()
         self.gateway: subprocess.Popen[bytes] | None = None
@@ -59,7 +59,7 @@ class World:
         self.platform = self._opened()
         with self.platform.control.transaction() as cursor:
             cursor.execute("INSERT INTO intake.sources VALUES ('EMPLOYER', true)")
-            self.key = create_key(cursor, "EMPLOYER", ("submit", "read"))
+            self.key = create_key(cursor, "EMPLOYER", scopes)
         cursor.connection.close()
 
     def acme(self, *arguments: str) -> str:
