@@ -19,6 +19,7 @@ GENERATED = "writes documentation in the source tree"
 MEMORY = "a DuckDB in memory"
 ELSEWHERE = {
     "acme.evidence.explain.Books.orders": MEMORY,
+    "acme.evidence.pack.write": "a pack of a published date, for whoever asks; no run writes one",
     "acme.evidence.times._prepare": MEMORY,
     "acme.lakehouse.contract_docs.main": GENERATED,
     "acme.lakehouse.control.Control.create_scheme": "acme init",

@@ -95,6 +95,12 @@ async def serving(home: Home, url: str) -> AsyncIterator[Served]:
             yield Served(door, url, home, clients)
 
 
+@pytest.fixture(autouse=True)
+def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is the installation's own, whatever another test has left in the environment."""
+    monkeypatch.delenv("ACME_CLOCK", raising=False)
+
+
 @pytest.fixture
 async def gateway(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch

@@ -401,7 +401,7 @@ def test_a_run_whose_session_ended_is_fenced_everywhere(control: Control) -> Non
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
         with RunLock(control.url, MONDAY, wait_seconds_max=5) as successor:
-            with pytest.raises(Fenced, match="connection is gone"):
+            with pytest.raises(Fenced, match="has lost its lock"):
                 zombie.check()
             with pytest.raises(Fenced, match="run 1 of 2024-03-04 is not the newest"):
                 publish(control, MONDAY, zombie.epoch, {"core.orders": "x"})
