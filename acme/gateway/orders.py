@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PATH: Final = "/v1/orders"
 BODY_BYTES_MAX: Final = 16 * 1024
 BODY_SECONDS_MAX: Final = 10.0
+BULK: Final = "bulk"
 KEY_LENGTH_MAX: Final = 200
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
@@ -150,7 +151,13 @@ async def own_order(
     gateway: Gateway, answers: Answers, request: Request, source: str
 ) -> StoredOrder:
     """Return the order that the path names; `not_found` also where it is another source's."""
-    stored = await find_order(gateway, answers, valid_id(request.path_params["order_id"]))
+    name = request.path_params["order_id"]
+    if name == BULK:
+        # A path of its own, which is served to POST alone.
+        raise ProblemError(
+            "method_not_allowed", "orders in bulk are sent with POST", headers={"Allow": "POST"}
+        )
+    stored = await find_order(gateway, answers, valid_id(name))
     if stored is None or stored.source != source:
         raise ProblemError("not_found", "no order of yours has this id")
     request.state.call.order_id = stored.order_id

@@ -201,3 +201,10 @@ async def test_what_the_database_refuses_alone_is_told_alone(
         *[submit(client, f"k{n}", body) for n, body in enumerate(bodies)]
     )
     assert [a.status_code for a in answers] == [201, 201, 422, 201, 201]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_the_path_of_bulks_is_served_to_post_alone(gateway: Served, method: str) -> None:
+    client = await gateway.client(gateway.key())
+    answer = await client.request(method, "/v1/orders/bulk")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
