@@ -188,8 +188,10 @@ def body(reference: str) -> bytes:
 
 def problems_of(world: World, senders: Senders, *, whole: bool) -> list[str]:
     """Compare what was answered with the inbox; with `whole` nothing else may be in it."""
+    # Taken before the inbox is read: what is answered meanwhile is looked at the next time.
+    answered = dict(senders.sent.answered)
     stored, found = world.stored(), []
-    for reference, content in senders.sent.answered.items():
+    for reference, content in answered.items():
         wanted = json.loads(body(reference))
         row = stored.get(reference)
         if row is None:
@@ -200,7 +202,7 @@ def problems_of(world: World, senders: Senders, *, whole: bool) -> list[str]:
         sent = wanted["amount"].rstrip("0").rstrip(".")
         if told != (order_id(content), wanted["pot_id"], "buy", "EQ", sent, 1):
             found.append(f"altered: {reference} is {told}")
-    if whole and stored.keys() - senders.sent.answered.keys():
+    if whole and stored.keys() - answered.keys():
         found.append("stored, and never answered, though everything was sent until it was")
     found += [f"refused: {refusal}" for refusal in senders.sent.refused]
     return found
@@ -290,7 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="acme-kill-"))
     folder.chmod(0o755)
     begun = time.monotonic()
-    world = World(folder)
+    world, found = World(folder), ["it did not come to its end"]
     try:
         world.start()
         with Progress(console=console) as progress:
