@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import time
@@ -16,8 +18,10 @@ import pytest
 
 from acme.gateway import connections, key_management
 from acme.gateway.app import Door, application
+from acme.lakehouse import postgres, roles
 from acme.lakehouse.control import Control
 from acme.lakehouse.home import Home
+from acme.lakehouse.migrate import migrate
 from acme.lakehouse.roles import role_url
 
 ORDER = {"source_ref": "r1", "pot_id": "POT-1", "kind": "contribution", "amount": "10.50"}
@@ -99,6 +103,23 @@ async def serving(home: Home, url: str) -> AsyncIterator[Served]:
 def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock is the installation's own, whatever another test has left in the environment."""
     monkeypatch.delenv("ACME_CLOCK", raising=False)
+
+
+@pytest.fixture(scope="module")
+def own(remove_server: Callable[[Home], None]) -> Iterator[Home]:
+    """Return a home whose embedded server is nobody else's."""
+    folder = Path(tempfile.mkdtemp(prefix="acme-gateway-"))
+    folder.chmod(0o755)
+    home = Home(folder / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ACME_POSTGRES_URL", raising=False)
+        url = postgres.start(home)
+        migrate(url)
+        roles.give_logins(home, url)
+        install(home, url)
+        yield home
+        remove_server(home)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

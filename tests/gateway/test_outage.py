@@ -4,44 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from acme.lakehouse import postgres, roles
+from acme.lakehouse import postgres
 from acme.lakehouse.home import Home
-from acme.lakehouse.migrate import migrate
-from tests.gateway.conftest import ORDER, Served, install, serving, submit
+from tests.gateway.conftest import ORDER, Served, serving, submit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 # Detection, and slack for a busy machine.
 QUICK_SECONDS = 4.0
 MENDED_SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def own(remove_server: Callable[[Home], None]) -> Iterator[Home]:
-    """Return a home whose embedded server is nobody else's."""
-    folder = Path(tempfile.mkdtemp(prefix="acme-outage-"))
-    folder.chmod(0o755)
-    home = Home(folder / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ACME_POSTGRES_URL", raising=False)
-        url = postgres.start(home)
-        migrate(url)
-        roles.give_logins(home, url)
-        install(home, url)
-        yield home
-        remove_server(home)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

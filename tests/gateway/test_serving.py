@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import os
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,30 +24,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from acme.gateway import key_management
-from acme.lakehouse import postgres, roles
+from acme.lakehouse import postgres
 from acme.lakehouse.home import Home
-from acme.lakehouse.migrate import migrate
-from tests.gateway.conftest import ORDER, install
+from tests.gateway.conftest import ORDER
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
-
-
-@pytest.fixture(scope="module")
-def own(remove_server: Callable[[Home], None]) -> Iterator[Home]:
-    folder = Path(tempfile.mkdtemp(prefix="acme-serving-"))
-    folder.chmod(0o755)
-    home = Home(folder / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ACME_POSTGRES_URL", raising=False)
-        url = postgres.start(home)
-        migrate(url)
-        roles.give_logins(home, url)
-        install(home, url)
-        yield home
-        remove_server(home)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
