@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,6 +36,13 @@ async def quickly(answer: asyncio.Future[httpx.Response] | object) -> httpx.Resp
     got = await answer  # type: ignore[misc]
     assert time.monotonic() - begun < QUICK_SECONDS
     return got
+
+
+def send_to_all(processes: list[int], what: signal.Signals) -> None:
+    """Signal each; workers of Postgres come and go by themselves."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, what)
 
 
 async def mended(client: httpx.AsyncClient) -> None:
@@ -82,8 +90,7 @@ async def test_frozen(gateway: Served, own: Home) -> None:
     folder = postgres.status(own).folder
     assert folder is not None
     processes = postgres._processes_in(folder / "data")
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
+    send_to_all(processes, signal.SIGSTOP)
     try:
         body = ORDER | {"source_ref": "frozen"}
         location = f"/v1/orders/{'0' * 32}"
@@ -95,8 +102,7 @@ async def test_frozen(gateway: Served, own: Home) -> None:
             assert (await quickly(submit(client, "frozen", body))).status_code == 503
         assert (await quickly(client.get("/readyz"))).status_code == 503
     finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        send_to_all(processes, signal.SIGCONT)
     await mended(client)
     answer = await submit(client, "frozen", body)
     assert answer.status_code == 201
