@@ -1,7 +1,8 @@
 """Kills the gateway and Postgres while 32 clients send, and counts every answered order.
 
-`python -m tests.gateway.kill --rounds 200`: in each round the clients send at full speed, then the
-gateway, the server or both are killed with SIGKILL at a random moment and started again. What was
+`python -m tests.gateway.kill --rounds 200`: in each round the clients send at full speed; after a
+random number of answers the gateway, the server or both are killed with SIGKILL and started again.
+A round makes some two thousand orders at most, so that the day they make can be run. What was
 answered is in the inbox exactly once, with the values it was sent with and the answer it got; what
 was not is sent again under its key until it is answered. At the end the dealing date is run: inbox,
 lake and batch hold the same orders. It stops by itself; exit 1 on any difference.
@@ -24,7 +25,7 @@ import time
 import urllib.request
 from collections import Counter
 from contextlib import suppress
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ ROOT = Path(__file__).resolve().parents[2]
 POTS = 50
 CLIENTS = 32
 CHECKED_AGAIN = 20
+# Answers of a round before the kill, at most; as many more may be sent after it.
+ANSWERS_MAX = 1_000
+ROUND_SECONDS_MAX = 10.0
+SATURDAY = 5
 
 
 class World:
@@ -97,6 +102,18 @@ class World:
             path = folder / f"{feed}.csv"
             path.write_text(content, "utf-8")
             self.acme("land", feed, str(path))
+
+    def deal(self, day: str) -> None:
+        """Run a dealing date on the closing price of the weekday before it."""
+        before = date.fromisoformat(day) - timedelta(days=1)
+        while before.weekday() >= SATURDAY:
+            before -= timedelta(days=1)
+        path = self.home.root.parent / f"prices-{day}.csv"
+        path.write_text(
+            f"price_date,asset_id,currency,closing_price\n{before},EQ,USD,12.345678\n", "utf-8"
+        )
+        self.acme("land", "closing_prices", str(path))
+        self.acme("day", day)
 
     # ---- dying and coming back -------------------------------------------------------------------
 
@@ -226,6 +243,15 @@ async def asked_again(world: World, senders: Senders, chance: random.Random) -> 
     return found
 
 
+async def _answered(senders: Senders, more: int) -> None:
+    """Let the clients send until so many more orders are answered, and go on sending."""
+    wanted = len(senders.sent.answered) + more
+    senders.allowed = max(senders.made, wanted) + ANSWERS_MAX
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ROUND_SECONDS_MAX):
+            await senders.until_answered(wanted)
+
+
 async def play(
     world: World, rounds: int, seed: int, progress: Progress
 ) -> tuple[Senders, list[str], Counter[str]]:
@@ -236,7 +262,7 @@ async def play(
     sending = asyncio.create_task(senders.run(CLIENTS))
     task, found = progress.add_task("rounds", total=rounds), []
     for number in range(rounds):
-        await asyncio.sleep(chance.uniform(0.05, 1.0))
+        await _answered(senders, chance.randrange(ANSWERS_MAX))
         victims = chance.choice(["gateway", "postgres", "both"])
         killed[victims] += 1
         await loop.run_in_executor(None, world.kill, victims)
@@ -260,7 +286,7 @@ def dealt(world: World, senders: Senders) -> list[str]:
     dates = sorted({json.loads(c)["dealing_date"] for c in senders.sent.answered.values()})
     found = []
     for day in dates:
-        world.acme("day", day)
+        world.deal(day)
         mine = {
             order_id(c)
             for c in senders.sent.answered.values()

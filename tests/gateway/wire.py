@@ -69,18 +69,31 @@ class Senders:
     def __init__(self, port: Callable[[], int], key: str, body: Callable[[str], bytes]) -> None:
         """Send `body(reference)` to the port that holds at the time."""
         self._port, self._key, self._body = port, key, body
-        self._numbers = itertools.count()
+        self.made = 0
         self.sent = Sent()
+        self._news = asyncio.Event()
         self.stop = False
+        # New orders are made up to this number; what is unanswered is always sent again.
+        self.allowed = 0
 
     async def run(self, clients: int) -> None:
         """Send until `stop`; then only what is unanswered."""
         await asyncio.gather(*[self._client() for _ in range(clients)])
 
+    async def until_answered(self, count: int) -> None:
+        """Return once so many orders are answered."""
+        while len(self.sent.answered) < count:
+            self._news.clear()
+            await self._news.wait()
+
     async def _client(self) -> None:
         connection = Connection(self._port())
         while not self.stop:
-            reference = f"K-{next(self._numbers)}"
+            if self.made >= self.allowed:
+                await asyncio.sleep(0.01)
+                continue
+            reference = f"K-{self.made}"
+            self.made += 1
             self.sent.unanswered.add(reference)
             connection = await self._until_answered(connection, reference)
         connection.close()
@@ -95,6 +108,7 @@ class Senders:
             if status == 201:
                 self.sent.unanswered.discard(reference)
                 self.sent.answered[reference] = content
+                self._news.set()
                 self.sent.retried += attempt > 0
                 return connection
             if status not in {0, 503}:
