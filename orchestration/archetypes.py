@@ -28,7 +28,8 @@ from acme.lakehouse.lake import Partition, dataset_contract
 from acme.lakehouse.served import OrderState
 from acme.operations import dispatch
 from orchestration.registry import blocking_checks, published_datasets
-from orchestration.shell import PARTS, DayRefusedError, ProcessSpec, Run
+from orchestration.shell import PARTS, DayRefusedError, Run
+from orchestration.specs import ProcessSpec
 
 
 def compute(run: Run, spec: ProcessSpec) -> dict[str, Partition]:
@@ -351,7 +352,9 @@ def _dispatch(run_date: date, custodian: str, name: str, content: bytes) -> Disp
 
 
 EXECUTORS: dict[str, Callable[[Run, ProcessSpec], dict[str, Partition]]] = {
-    "DayProcess": compute,
+    "LandedFeed": compute,
+    "Calculation": compute,
+    "Reconciliation": compute,
     "LookBack": look_back,
     "LandFiles": land,
     "SealBatches": seal,

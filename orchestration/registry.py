@@ -1,14 +1,16 @@
-"""Every process of the business day as its folder declares it; reads `defs.yaml`, runs nothing."""
+"""Every process as its folder declares it: reads `defs.yaml`, imports and runs nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from orchestration.shell import CheckSpec, ProcessSpec
+import assets
+from acme.lakehouse.teams import DAY_TEAMS
+from orchestration.specs import ProcessSpec, folder_path, spec_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHETYPES = "orchestration.components."
@@ -16,47 +18,46 @@ ARCHETYPES = "orchestration.components."
 WRITTEN_BY_PUBLISHING = frozenset({"core.check_results", "core.publications"})
 
 
+class DeclarationError(ValueError):
+    """A `defs.yaml` that cannot be read; the text names the file and what is wrong in it."""
+
+
 @cache
 def processes() -> dict[str, tuple[str, ProcessSpec]]:
-    """Return folder → (archetype, process) of every process of the day."""
-    found = {}
-    for path in sorted((ROOT / "assets").glob("*/*/defs.yaml")):
-        document = yaml.safe_load(path.read_text("utf-8"))
-        folder = path.parent.relative_to(ROOT / "assets").as_posix()
+    """Return folder → (archetype, process) of every process of the business day."""
+    found = [spec for team in DAY_TEAMS for spec in declared(team)]
+    return {spec.folder: (spec.archetype, spec) for spec in found}
+
+
+def other_teams() -> list[str]:
+    """Return every team that is none of the business day, by name: its folder has processes."""
+    folders = (path.parents[1].name for root in assets.__path__ for path in _files(Path(root)))
+    return sorted({name for name in folders if name not in DAY_TEAMS})
+
+
+def declared(team: str) -> list[ProcessSpec]:
+    """Return the processes of a team by name. Raises DeclarationError."""
+    return [_declared(path) for path in sorted(folder_path(team).glob("*/defs.yaml"))]
+
+
+def _files(root: Path) -> Iterable[Path]:
+    return root.glob("[a-z]*/*/defs.yaml")
+
+
+def _declared(path: Path) -> ProcessSpec:
+    folder = f"{path.parents[1].name}/{path.parent.name}"
+    try:
+        document = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         archetype = str(document["type"]).removeprefix(ARCHETYPES)
-        found[folder] = (archetype, spec_of(folder, document["attributes"]))
-    return found
-
-
-def spec_of(folder: str, attributes: dict[str, Any]) -> ProcessSpec:
-    """Return the process that a folder's attributes declare."""
-
-    def names(source: dict[str, Any], field: str) -> tuple[str, ...]:
-        return tuple(source.get(field) or ())
-
-    checks = tuple(
-        CheckSpec(
-            name=c["name"],
-            on=c["on_dataset"],
-            description=c["description"],
-            reads=names(c, "reads"),
-            reads_previous=names(c, "reads_previous"),
-            blocking=c.get("blocking", True),
-            engine=c.get("engine", "polars"),
-        )
-        for c in attributes.get("checks") or ()
-    )
-    return ProcessSpec(
-        folder=folder,
-        stage=attributes["stage"],
-        reads=names(attributes, "reads"),
-        reads_previous=names(attributes, "reads_previous"),
-        feeds=names(attributes, "feeds"),
-        accepted=names(attributes, "accepted"),
-        looks_back=names(attributes, "looks_back"),
-        writes=names(attributes, "writes"),
-        checks=checks,
-    )
+        return spec_of(folder, archetype, document["attributes"])
+    except yaml.YAMLError as error:
+        text = " ".join(str(error).split())
+        raise DeclarationError(f"assets/{folder}/defs.yaml: expected YAML: {text}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DeclarationError(
+            f"assets/{folder}/defs.yaml: expected `type` and `attributes` of an archetype,"
+            f" got {type(error).__name__}: {error}"
+        ) from error
 
 
 def blocking_checks(part: str) -> list[CheckSpec]:

@@ -50,7 +50,8 @@ from acme.operations.second_engine import READS, READS_PREVIOUS
 from acme.operations.second_engine_sql import recompute_frames
 from orchestration.archetypes import EXECUTORS, Statement, statement
 from orchestration.registry import in_order
-from orchestration.shell import PARTS, CheckSpec, DayRefusedError, ProcessSpec, Run
+from orchestration.shell import PARTS, DayRefusedError, Run
+from orchestration.specs import CheckSpec, ProcessSpec
 
 PUBLISHING = "PublishDate"
 

@@ -1,4 +1,4 @@
-"""What every step of a run works with: the opened platform and the lock that admits the run."""
+"""What every step of a run works with: the opened platform, and the lock that admits a day."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from acme.lakehouse.control import RunLock
-from acme.lakehouse.platform import open_platform, wait_seconds
+from acme.lakehouse.platform import Platform, open_platform, wait_seconds
 from orchestration.shell import Run
 
 PARTITION_TAG = "dagster/partition"
@@ -44,3 +44,26 @@ class BusinessDay(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield self
             finally:
                 platform.lake.close()
+
+
+class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The opened platform, for the processes of other teams; each takes a lock of its own."""
+
+    _platform: Platform | None = PrivateAttr(default=None)
+
+    @property
+    def platform(self) -> Platform:
+        """Return the platform."""
+        if self._platform is None:
+            raise RuntimeError("the resource is used outside a run")
+        return self._platform
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Installation"]:
+        """Open the platform for the length of a run."""
+        del context
+        self._platform = open_platform()
+        try:
+            yield self
+        finally:
+            self._platform.lake.close()

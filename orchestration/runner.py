@@ -97,13 +97,24 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
         for e in result.get_asset_check_evaluations()
         if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
     ]
+    for step, message in step_failures(result).items():
+        if "AssetCheckFailed" not in message and "asset check" not in message.lower():
+            found.append(f"{step}: {message}")
+    return found
+
+
+def step_failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Return step → why it failed, in order, in the words of what was raised first."""
+    found = {}
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
             # What Dagster put around it says only which step it was; the rest is ours to tell.
             while error and error.cause and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
-            message = _without_class(error.message) if error is not None else ""
-            if "AssetCheckFailed" not in message and "asset check" not in message.lower():
-                found.append(f"{event.step_key}: {message}")
+            told = event.step_failure_data.user_failure_data
+            text = told.description if told is not None and told.description else None
+            found[str(event.step_key)] = text or (
+                _without_class(error.message) if error is not None else ""
+            )
     return found

@@ -5,19 +5,16 @@ Knows partitions, feeds and accepted keys; knows no rule and no Dagster.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from types import ModuleType
 
 import polars as pl
 
 from acme.domain import holds
 from acme.domain.calendars import Calendars, CutOff
 from acme.domain.day import Day
-from acme.domain.process import Check, Process
 from acme.evidence import versions
 from acme.lakehouse import contracts, intake
 from acme.lakehouse.control import CheckOutcome, Control, LandedFile, Part, RunLock
@@ -27,60 +24,14 @@ from acme.lakehouse.lake import Lake, Partition, dataset_contract
 from acme.lakehouse.landing import read_landed
 from acme.lakehouse.platform import Platform
 from acme.operations.second_engine import recompute
+from orchestration.computing import outputs_of
+from orchestration.specs import CheckSpec, ProcessSpec
 
 PARTS: tuple[Part, ...] = ("morning", "dealing")
-MORNING_STAGES = ("land", "post", "reconcile")
 
 
 class DayRefusedError(Exception):
     """A date cannot be run now; the text says what must come first."""
-
-
-@dataclass(frozen=True)
-class CheckSpec:
-    """A check as its process declares it."""
-
-    name: str
-    on: str
-    description: str
-    reads: tuple[str, ...]
-    reads_previous: tuple[str, ...] = ()
-    blocking: bool = True
-    engine: str = "polars"
-
-
-@dataclass(frozen=True)
-class ProcessSpec:
-    """A process as its folder declares it; `folder` is team/process."""
-
-    folder: str
-    stage: str
-    reads: tuple[str, ...] = ()
-    reads_previous: tuple[str, ...] = ()
-    feeds: tuple[str, ...] = ()
-    accepted: tuple[str, ...] = ()
-    looks_back: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
-    checks: tuple[CheckSpec, ...] = field(default=())
-
-    @property
-    def part(self) -> Part:
-        """Return the half of the day the process belongs to."""
-        return "morning" if self.stage in MORNING_STAGES else "dealing"
-
-    def module(self, name: str) -> ModuleType:
-        """Return a module of the process's folder."""
-        return importlib.import_module(f"assets.{self.folder.replace('/', '.')}.{name}")
-
-    def function(self) -> Process:
-        """Return the process's pure function."""
-        run: Process = self.module("process").run
-        return run
-
-    def check(self, name: str) -> Check:
-        """Return a check's pure function."""
-        found: Check = getattr(self.module("checks"), name)
-        return found
 
 
 @dataclass
@@ -217,8 +168,7 @@ class Run:
 
     def execute(self, spec: ProcessSpec) -> dict[str, Partition]:
         """Run a process: read, compute, write; the partitions it wrote, by dataset."""
-        outputs = spec.function()(self.day(), self.inputs(spec))
-        return self.write(spec, outputs)
+        return self.write(spec, outputs_of(spec, self.day(), self.inputs(spec)))
 
     def write(self, spec: ProcessSpec, outputs: Mapping[str, pl.DataFrame]) -> dict[str, Partition]:
         """Write a process's outputs, and record the keys it accepted.

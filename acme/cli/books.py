@@ -15,6 +15,7 @@ from acme.cli.errors import CommandError
 from acme.evidence import times
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import Contract
+from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.hashing import content_hash
 from acme.lakehouse.platform import Platform, open_platform
@@ -70,7 +71,7 @@ def export(table: str, run_date: date | None, format_: str, target: Path | None)
     frame = pl.concat([contract.empty(), *frames])
     buffer = io.BytesIO()
     if format_ == "csv":
-        frame.write_csv(buffer, datetime_format=show.RFC_3339)
+        frame.write_csv(buffer, datetime_format=RFC_3339)
     else:
         frame.write_parquet(buffer)
     if target is None:

@@ -16,6 +16,7 @@ import click
 from acme.cli import show
 from acme.cli.errors import CommandError
 from acme.domain.break_workflow import Action
+from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.landing import render
 from acme.lakehouse.platform import open_platform
@@ -157,7 +158,7 @@ def export(format_: str, target: Path | None, run_date: date | None) -> None:
     frame = Desk(open_platform(), run_date).export()
     buffer = io.BytesIO()
     if format_ == "csv":
-        frame.write_csv(buffer, datetime_format=show.RFC_3339)
+        frame.write_csv(buffer, datetime_format=RFC_3339)
     else:
         frame.write_parquet(buffer)
     if target is None:

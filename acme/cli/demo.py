@@ -6,6 +6,7 @@ import os
 from datetime import date, time
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from acme.cli import show
@@ -27,6 +28,8 @@ CURRENCY, CUT_OFF, TIMEZONE = "USD", time(12), "Europe/London"
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def demo(first: date, last: date, pots: int, seed: int, shuffle: int | None, json_: bool) -> None:
     """Run business days on real closing prices with simulated members and custodians."""
+    from orchestration.location_process import Locations
+    from orchestration.processes_run import run_due
     from simulator.world import World
 
     os.environ["ACME_CLOCK"] = "event"
@@ -40,12 +43,17 @@ def demo(first: date, last: date, pots: int, seed: int, shuffle: int | None, jso
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, disable=json_) as progress:
+    told = Console(stderr=True)
+    with Progress(*columns, disable=json_) as progress, Locations() as locations:
         task = progress.add_task("getting ready", total=len(dates))
         world.reference()
         for run_date in dates:
             progress.update(task, description=f"{run_date}")
             _one_day(platform, world, run_date)
+            # Whatever becomes of other teams' processes, the next day comes.
+            others = run_due(platform, run_date, locations)
+            for name, why in others.failed.items():
+                told.print(f"{run_date} {name}: {why}", highlight=False)
             as_of = platform.lake.read(run_date, ["core.dealing_batches"])
             price_date = as_of["core.dealing_batches"]["price_date"][0]
             summary.add(platform.lake, run_date, price_date)

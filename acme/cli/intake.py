@@ -13,7 +13,7 @@ from acme.lakehouse.platform import open_platform
 
 
 @click.command()
-@click.argument("feed", type=click.Choice(list(contracts.FEED_ORDER)))
+@click.argument("feed", type=click.Choice(contracts.feed_names()))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def land(feed: str, file: Path, json_: bool) -> None:

@@ -16,6 +16,7 @@ from acme.cli import (
     installation,
     intake,
     keys,
+    process,
     replay,
     submit,
 )
@@ -30,6 +31,7 @@ GROUPS = (
     installation,
     intake,
     day,
+    process,
     books,
     breaks,
     explain,

@@ -13,8 +13,6 @@ from rich.table import Table
 from acme.evidence import times
 
 out = Console(soft_wrap=False)
-# How instants stand in CSV files.
-RFC_3339 = "%Y-%m-%dT%H:%M:%S%.6f%:z"
 
 
 class BusinessDate(click.ParamType):  # type: ignore[type-arg]

@@ -22,12 +22,12 @@ import polars as pl
 from acme.domain.proofs import SealHeader
 from acme.evidence.inclusion import BATCHES, LINES, header_of
 from acme.evidence.keys import public_key, verify_signature
+from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.control import Dispatch, Publication
 from acme.lakehouse.lake import Partition
 from acme.lakehouse.platform import Platform
 
 FORMAT: Final = "acme-evidence-1"
-RFC_3339: Final = "%Y-%m-%dT%H:%M:%S%.6f%:z"
 STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
     "table{border-collapse:collapse;margin:0 0 1.5rem}caption{text-align:left;font-weight:600}"

@@ -6,6 +6,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from acme.lakehouse.teams import DAY_TEAMS
+
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = 16
 
@@ -18,9 +20,28 @@ def rules_version() -> str:
 
 @cache
 def code_version() -> str:
-    """Return the version of the code that decides figures: `acme/domain` and every process."""
+    """Return the version of the code that decides the day's figures: the domain, its processes."""
+    folders = [ROOT / "assets" / team for team in DAY_TEAMS]
+    sources = [p for folder in folders for p in folder.rglob("process.py")]
+    return _version(ROOT, [*(ROOT / "acme/domain").rglob("*.py"), *sources])
+
+
+def process_version(folder: Path) -> str:
+    """Return the version of another team's process: the domain and all that computes in `folder`.
+
+    What only describes the process, its scenarios and README, is left out.
+    """
+    computing = [p for kind in ("*.py", "defs.yaml", "models/*.sql") for p in folder.glob(kind)]
+    return _version(folder, computing) + _domain_version()
+
+
+@cache
+def _domain_version() -> str:
+    return _version(ROOT, list((ROOT / "acme/domain").rglob("*.py")))
+
+
+def _version(root: Path, sources: list[Path]) -> str:
     digest = hashlib.sha256()
-    sources = [*(ROOT / "acme/domain").rglob("*.py"), *(ROOT / "assets").rglob("process.py")]
     for path in sorted(sources):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:DIGITS]

@@ -31,13 +31,20 @@ _GROUPS: Final = (
     ("Tables of the lake", "core", "Published with the run date; the interface of the platform."),
     ("State between steps", "stage", "Handed from step to step and from run to run; internal."),
 )
+_OF_A_TEAM: Final = "Made from published dates alone, in the team's own code location."
 
 
 def render() -> str:
     """The whole page in Markdown, ending in a line feed."""
-    everything = (*contracts.all_feeds(), *contracts.all_tables())
+    teams = contracts.team_schemas()
+    everything = (
+        *contracts.all_feeds(),
+        *contracts.all_tables(),
+        *(contract for team in teams for contract in contracts.team_tables(team)),
+    )
+    of_teams = [(f"Tables of team {team}", team, _OF_A_TEAM) for team in teams]
     parts = [_INTRODUCTION]
-    for title, schema_name, text in _GROUPS:
+    for title, schema_name, text in (*_GROUPS, *of_teams):
         group = [contract for contract in everything if contract.schema_name == schema_name]
         parts.append(f"## {title}\n\n{text}\n")
         parts.extend("\n".join(_section(contract)) for contract in group)

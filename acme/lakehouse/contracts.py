@@ -1,9 +1,9 @@
 """Data contracts: reads `data_contracts/`, gives schemas and enforces them; reads no data.
 
 Every dataset has one ODCS 3.1 file: `data_contracts/<table>.odcs.yaml` for schema `core`,
-`data_contracts/stage/<table>.odcs.yaml` for schema `stage`, and
-`data_contracts/feeds/<feed>.odcs.yaml` for the files third parties send. The files are the
-single source of columns, types, keys, checks, owners and retention.
+`data_contracts/stage/<table>.odcs.yaml` for schema `stage`, `data_contracts/<team>/…` for the
+schema of another team, and `data_contracts/feeds/<feed>.odcs.yaml` for the files third parties
+send. The files are the single source of columns, types, keys, checks, owners and retention.
 """
 
 import re
@@ -20,14 +20,16 @@ import polars as pl
 import pyarrow as pa
 import yaml
 
+from acme.lakehouse.teams import DAY_SCHEMAS, may_own_a_schema
+
 FOLDER: Final = Path(__file__).resolve().parents[2] / "data_contracts"
 
-SchemaName = Literal["core", "stage", "feed"]
-_FOLDERS: Final[Mapping[SchemaName, str]] = MappingProxyType(
-    {"core": ".", "stage": "stage", "feed": "feeds"}
-)
+# `core`, `stage`, `feed`, or the name of another team.
+SchemaName = str
+# A team's schema lies in the folder of its name.
+_FOLDERS: Final[Mapping[SchemaName, str]] = MappingProxyType({"core": ".", "feed": "feeds"})
 
-# The order in which waiting files are landed: what others refer to comes first.
+# The order in which the waiting files of the day are landed: what others refer to comes first.
 FEED_ORDER: Final = (
     "holidays",
     "assets",
@@ -43,6 +45,8 @@ FEED_ORDER: Final = (
     "break_actions",
 )
 
+# libyaml's where it is there: hundreds of contracts are read whenever a location loads.
+_LOADER: Final[type[yaml.SafeLoader]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _PLAIN_TYPES: Final[Mapping[str, tuple[pl.DataType, pa.DataType]]] = MappingProxyType(
     {
@@ -187,7 +191,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of one dataset: `schema_name` is core, stage or feed; `key` in key order."""
+    """The contract of one dataset: `schema_name` is core, stage, feed or a team; `key` in order."""
 
     schema_name: SchemaName
     name: str
@@ -384,12 +388,10 @@ def _strictly_ascending(frame: pl.DataFrame, key: tuple[str, ...]) -> bool:
 
 def table(schema_name: str, name: str) -> Contract:
     """The contract of a lake table, as in `table("core", "orders")`; ContractError if none."""
-    match schema_name:
-        case "core" | "stage":
-            return _load(schema_name, name)
-        case _:
-            message = f"no schema {schema_name!r}: expected core or stage"
-            raise ContractError(message)
+    if schema_name not in (*DAY_SCHEMAS, *team_schemas()):
+        message = f"no schema {schema_name!r}: expected core, stage or that of a team"
+        raise ContractError(message)
+    return _load(schema_name, name)
 
 
 def feed(name: str) -> Contract:
@@ -399,29 +401,41 @@ def feed(name: str) -> Contract:
 
 @cache
 def all_tables() -> tuple[Contract, ...]:
-    """Contracts of every lake table: core, then stage, each by name."""
-    schema_names: tuple[SchemaName, ...] = ("core", "stage")
-    return tuple(_load(schema, name) for schema in schema_names for name in _names(schema))
+    """Contracts of every table of the business day: core, then stage, each by name."""
+    return tuple(_load(schema, name) for schema in DAY_SCHEMAS for name in _names(schema))
+
+
+def team_schemas() -> tuple[str, ...]:
+    """Return the schemas of other teams: every folder of contracts that may be one, by name."""
+    folders = (path.name for path in FOLDER.iterdir() if path.is_dir())
+    return tuple(sorted(name for name in folders if may_own_a_schema(name)))
+
+
+def team_tables(schema_name: str) -> tuple[Contract, ...]:
+    """Contracts of every table of another team, by name."""
+    return tuple(table(schema_name, name) for name in _names(schema_name))
+
+
+def feed_names() -> tuple[str, ...]:
+    """Return every feed in the order in which waiting files are landed: other teams' come last."""
+    names = _names("feed")
+    return (*FEED_ORDER, *(name for name in names if name not in FEED_ORDER))
 
 
 @cache
 def all_feeds() -> tuple[Contract, ...]:
     """Contracts of every feed, in the order in which waiting files are landed."""
-    names = _names("feed")
-    if set(names) != set(FEED_ORDER):
-        message = f"feeds with a contract {names} are not those in landing order {FEED_ORDER}"
-        raise ContractError(message)
-    return tuple(_load("feed", name) for name in FEED_ORDER)
+    return tuple(_load("feed", name) for name in feed_names())
 
 
 def contract_path(schema_name: SchemaName, name: str) -> Path:
     """Where the contract's file lies."""
-    return FOLDER / _FOLDERS[schema_name] / f"{name}.odcs.yaml"
+    return FOLDER / _FOLDERS.get(schema_name, schema_name) / f"{name}.odcs.yaml"
 
 
 def _names(schema_name: SchemaName) -> tuple[str, ...]:
     suffix = ".odcs.yaml"
-    folder = FOLDER / _FOLDERS[schema_name]
+    folder = FOLDER / _FOLDERS.get(schema_name, schema_name)
     return tuple(sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}")))
 
 
@@ -432,7 +446,7 @@ def _load(schema_name: SchemaName, name: str) -> Contract:
         raise ContractError(message)
     path = contract_path(schema_name, name)
     try:
-        return parse(yaml.safe_load(path.read_text("utf-8")), schema_name, name)
+        return parse(yaml.load(path.read_text("utf-8"), _LOADER), schema_name, name)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         message = f"{path.name} of {schema_name}: {type(error).__name__}: {error}"
         raise ContractError(message) from error

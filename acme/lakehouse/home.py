@@ -63,6 +63,11 @@ class Home:
         return self.root / "lake"
 
     @property
+    def extracts(self) -> Path:
+        """`extracts/<team>/<process>/<T>/`: the files of reports, each with its `.sha256`."""
+        return self.root / "extracts"
+
+    @property
     def keys(self) -> Path:
         """The scheme's salt and signing keys; the folder is closed to others."""
         return self.root / "keys"

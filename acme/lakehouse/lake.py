@@ -36,9 +36,12 @@ from acme.lakehouse.failpoints import reach
 from acme.lakehouse.files import make_folder, naming, write_atomic
 from acme.lakehouse.home import Home
 from acme.lakehouse.sessions import session_name
+from acme.lakehouse.teams import DAY_SCHEMAS
 
 CATALOG_SCHEMA: Final = "ducklake"
 EXTENSIONS: Final = ("ducklake", "postgres_scanner")
+# First half of an advisory lock's key; the number is arbitrary, and ours alone.
+_TABLES_LOCK_CLASS: Final = 4_113_503
 # Large enough that a member-level table of a day is a few row groups, small enough to prune.
 ROWS_PER_GROUP: Final = 500_000
 
@@ -59,12 +62,33 @@ class PublishedPartitionError(LakeError):
     """A published partition would change; what was published stays (`rules §6`)."""
 
 
+class NotRepeatableError(LakeError):
+    """Equal inputs and equal code gave other bytes: the process is not a pure function."""
+
+
 @dataclass(frozen=True)
 class Partition:
     """One written partition: rows and the SHA-256 that names its file (no file for 0 rows)."""
 
     rows: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a team's partition was made of: the hash of all that was read, and of the code."""
+
+    inputs_sha256: str
+    code_version: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a team's partition; the newest is the one that is read."""
+
+    version: int
+    partition: Partition
+    made: Made
 
 
 def dataset_contract(dataset: str) -> Contract:
@@ -122,7 +146,7 @@ class Lake:
         """Make every table that has a contract; those that exist stay as they are."""
         connection = self.connect()
         connection.execute("BEGIN")
-        for schema in ("core", "stage"):
+        for schema in DAY_SCHEMAS:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{schema}")
         existing = set(
             connection.execute(
@@ -152,13 +176,16 @@ class Lake:
         tables: Mapping[str, pl.DataFrame],
         *,
         published: Mapping[str, str] | None = None,
+        made: Made | None = None,
     ) -> dict[str, Partition]:
         """Write the partition `run_date` of every dataset in `tables`, all in one commit.
 
         Frames come without `run_date`; their contract is enforced. A partition whose bytes are
         already there is left alone, so running again changes nothing. `published` maps datasets
         to the file hashes that were published: one that would change raises
-        PublishedPartitionError and nothing is written.
+        PublishedPartitionError and nothing is written. With `made` what is written is a version:
+        other bytes of equal inputs and code raise NotRepeatableError, and every earlier version
+        keeps its file.
         """
         written: dict[str, Partition] = {}
         contents: dict[str, bytes] = {}
@@ -178,6 +205,10 @@ class Lake:
                 for dataset in changed:
                     self._store(run_date, dataset, written[dataset], contents[dataset])
                 reach("lake.files:after")
+        if made is not None:
+            # Before the manifest moves: no version is ever read that is not recorded.
+            self._record_versions(run_date, process, written, made)
+        if changed:
             self._commit(run_date, process, changed)
             reach("lake.manifest:after")
         return written
@@ -192,6 +223,7 @@ class Lake:
     def _commit(self, run_date: date, process: str, changed: Mapping[str, Partition]) -> None:
         manifest = {d: {"rows": p.rows, "sha256": p.sha256} for d, p in sorted(changed.items())}
         connection = self.connect()
+        self._make_tables(connection, [d for d in changed if d.split(".")[0] not in DAY_SCHEMAS])
         self._check()
         connection.execute("BEGIN")
         try:
@@ -222,6 +254,35 @@ class Lake:
             raise
         self._record(run_date, process, changed)
 
+    def _make_tables(self, connection: duckdb.DuckDBPyConnection, datasets: list[str]) -> None:
+        """Make a team's tables where they are missing, and add the columns that they have not."""
+        for dataset in datasets:
+            contract = dataset_contract(dataset)
+            wanted = {c.name: c.sql_type for c in contract.columns}
+            if self._columns(connection, contract) == list(wanted):
+                continue
+            with self._postgres.transaction() as cursor:
+                # Two processes of a team may come to its first table at once.
+                cursor.execute("SELECT pg_advisory_xact_lock(%s::int, 0)", [_TABLES_LOCK_CLASS])
+                connection.execute(f'CREATE SCHEMA IF NOT EXISTS lake."{contract.schema_name}"')
+                there = self._columns(connection, contract)
+                if not there:
+                    connection.execute(contract.create_table_sql())
+                    connection.execute(f"ALTER TABLE lake.{dataset} SET PARTITIONED BY (run_date)")
+                for name in wanted if there else ():
+                    if name not in there:
+                        column = f'"{name}" {wanted[name]}'
+                        connection.execute(f"ALTER TABLE lake.{dataset} ADD COLUMN {column}")
+
+    @staticmethod
+    def _columns(connection: duckdb.DuckDBPyConnection, contract: Contract) -> list[str]:
+        rows = connection.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_catalog = 'lake'"
+            " AND table_schema = ? AND table_name = ? ORDER BY ordinal_position",
+            [contract.schema_name, contract.name],
+        ).fetchall()
+        return [row[0] for row in rows]
+
     def _check(self) -> None:
         if self.fence is not None:
             self.fence.check()
@@ -237,6 +298,34 @@ class Lake:
                 " file_sha256 = excluded.file_sha256, written_at = clock_timestamp()",
                 [(run_date, d, process, p.rows, p.sha256) for d, p in sorted(changed.items())],
             )
+
+    def _record_versions(
+        self, run_date: date, process: str, written: Mapping[str, Partition], made: Made
+    ) -> None:
+        with self._postgres.transaction() as cursor:
+            if self.fence is not None:
+                self.fence.check_in(cursor)
+            for dataset, partition in sorted(written.items()):
+                known = _versions(cursor, run_date, dataset)
+                same = [v for v in known if v.made == made]
+                if same and same[-1].partition != partition:
+                    raise NotRepeatableError(
+                        f"{process} of {run_date}: {dataset} of equal inputs and code was"
+                        f" {same[-1].partition.sha256[:12]}, now {partition.sha256[:12]}: the"
+                        " process is not a pure function; nothing was written"
+                    )
+                if known and known[-1].partition == partition:
+                    continue
+                cursor.execute(
+                    "INSERT INTO control.partition_versions (run_date, dataset, version, process,"
+                    " rows, file_sha256, inputs_sha256, code_version)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                    [
+                        *(run_date, dataset, len(known) + 1, process),
+                        *(partition.rows, partition.sha256),
+                        *(made.inputs_sha256, made.code_version),
+                    ],
+                )
 
     # ---- reading --------------------------------------------------------------------------------
 
@@ -254,6 +343,21 @@ class Lake:
                 [run_date],
             ).fetchall()
         return {dataset: Partition(rows, sha256) for dataset, rows, sha256 in rows}
+
+    def versions(self, run_date: date, dataset: str) -> list[Version]:
+        """Return every version of a team's partition, oldest first."""
+        with self._postgres.transaction() as cursor:
+            return _versions(cursor, run_date, dataset)
+
+    def dates_written(self, dataset: str, before: date) -> list[date]:
+        """Return the run dates before one that have a partition of the dataset, oldest first."""
+        with self._postgres.transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT run_date FROM control.partitions WHERE dataset = %s AND run_date < %s"
+                " ORDER BY run_date",
+                [dataset, before],
+            ).fetchall()
+        return [row[0] for row in rows]
 
     def snapshot(self) -> int:
         """Return the newest snapshot of the lake."""
@@ -356,6 +460,18 @@ def _refuse_changes(
                 f"{process} of {run_date} would change the published {dataset}: published file"
                 f" {before[:12]}, now {partition.sha256[:12]}; nothing was written"
             )
+
+
+def _versions(cursor: Cursor[TupleRow], run_date: date, dataset: str) -> list[Version]:
+    cursor.execute(
+        "SELECT version, rows, file_sha256, inputs_sha256, code_version"
+        " FROM control.partition_versions WHERE run_date = %s AND dataset = %s ORDER BY version",
+        [run_date, dataset],
+    )
+    return [
+        Version(version, Partition(rows, sha256), Made(inputs, code))
+        for version, rows, sha256, inputs, code in cursor
+    ]
 
 
 def _connect(url: str) -> psycopg.Connection[TupleRow]:

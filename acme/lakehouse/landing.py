@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 
 from acme.lakehouse import contracts
-from acme.lakehouse.contracts import FEED_ORDER, Contract
+from acme.lakehouse.contracts import Contract, feed_names
 from acme.lakehouse.control import Detail, LandedFile, ReferenceKind, Scheme, Verdict
 from acme.lakehouse.csv_reading import ROW, header_findings, quoting_findings, typed_batches
 from acme.lakehouse.failpoints import reach
@@ -177,10 +177,14 @@ def land_file(
 
 def feed_contract(feed: str) -> Contract:
     """The contract of a feed; LandingError names the feeds there are."""
-    if feed not in FEED_ORDER:
-        message = f"no feed {feed!r}: expected one of {', '.join(FEED_ORDER)}"
+    if feed not in feed_names():
+        message = f"no feed {feed!r}: expected one of {', '.join(feed_names())}"
         raise LandingError(message)
-    return contracts.feed(feed)
+    try:
+        return contracts.feed(feed)
+    except contracts.ContractError as error:
+        # A contract that cannot be read keeps the files of its own feed waiting, and no others.
+        raise LandingError(str(error)) from error
 
 
 def _open(path: Path) -> BinaryIO:
@@ -520,7 +524,7 @@ def sweep_inbox(
     what `land_file` raises, except for single files.
     """
     reports = [_stray(path, rule) for path, rule in _strays(home.inbox)]
-    for feed in FEED_ORDER:
+    for feed in feed_names():
         _finish_removals(home.inbox / feed)
         for path in _waiting(home.inbox / feed):
             report = _land_waiting(home, control, feed, path, clock_known_at)
@@ -531,7 +535,7 @@ def sweep_inbox(
 
 def waiting_files(home: Home) -> list[tuple[str, Path]]:
     """(feed, path) of every file that the next sweep lands, in its order."""
-    return [(feed, path) for feed in FEED_ORDER for path in _waiting(home.inbox / feed)]
+    return [(feed, path) for feed in feed_names() for path in _waiting(home.inbox / feed)]
 
 
 def _waiting(folder: Path) -> list[Path]:
@@ -613,7 +617,7 @@ def _strays(inbox: Path) -> Iterator[tuple[Path, str]]:
     if not inbox.is_dir():
         return
     for path in sorted(inbox.iterdir()):
-        if not _is_offered(path) or path.name in FEED_ORDER:
+        if not _is_offered(path) or path.name in feed_names():
             continue
         if not path.is_dir() or any(map(_is_offered, path.iterdir())):
             yield path, "unknown_feed"
@@ -621,7 +625,7 @@ def _strays(inbox: Path) -> Iterator[tuple[Path, str]]:
 
 def _stray(path: Path, rule: str) -> LandingReport:
     expected = (
-        "a regular file" if rule == "not_a_file" else f"a folder named {', '.join(FEED_ORDER)}"
+        "a regular file" if rule == "not_a_file" else f"a folder named {', '.join(feed_names())}"
     )
     finding = Finding("error", rule, None, None, expected, shown(storable_name(path)))
     is_in_feed = rule == "not_a_file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 from acme.lakehouse.control import CheckOutcome, Dispatch
 from acme.lakehouse.failpoints import reach
@@ -14,7 +15,7 @@ from acme.lakehouse.platform import Platform
 def send_all(platform: Platform) -> int:
     """Write every unsent file of published dates to the outbox and return how many left.
 
-    Sending again writes the same bytes. The `.sha256` is there before the file it vouches for.
+    Sending again writes the same bytes.
     """
     waiting = platform.control.unsent_dispatches()
     for item in waiting:
@@ -27,11 +28,16 @@ def send_all(platform: Platform) -> int:
 
 def _send(platform: Platform, item: Dispatch) -> None:
     folder = platform.home.outbox / item.custodian_id / item.run_date.isoformat()
-    make_folder(folder)
-    digest = hashlib.sha256(item.content).hexdigest()
-    write_atomic(folder / f"{item.file_name}.sha256", f"{digest}  {item.file_name}\n".encode())
+    write_vouched(folder / item.file_name, item.content)
+
+
+def write_vouched(path: Path, content: bytes) -> None:
+    """Write a file that leaves; its `.sha256` is there before it."""
+    make_folder(path.parent)
+    digest = hashlib.sha256(content).hexdigest()
+    write_atomic(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n".encode())
     reach("dispatch.vouch:after")
-    write_atomic(folder / item.file_name, item.content)
+    write_atomic(path, content)
 
 
 def check_row(outcome: CheckOutcome) -> tuple[str, bool, bool, int, str]:

@@ -287,6 +287,18 @@ def _is_warm() -> bool:
     return bool(_parsed) and _connections()._ENV is not None  # noqa: SLF001
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let another project use dbt for a while: nothing warm of the second engine is in its way."""
+    unwanted = {name: None for name in os.environ if name.startswith("DBT_")}
+    with _ONE_AT_A_TIME, _variables(unwanted | {"DO_NOT_TRACK": "1"}):
+        _go_cold()
+        try:
+            yield
+        finally:
+            _go_cold()
+
+
 def _go_cold() -> None:
     """Let go of the attached lake; the next date attaches it anew."""
     _connections().close_all_connections()

@@ -1,0 +1,107 @@
+"""Verbs about the processes of other teams: process list, run, run-due."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import click
+
+from acme.cli import show
+from acme.cli.errors import CommandError
+from acme.lakehouse.platform import open_platform
+
+if TYPE_CHECKING:
+    from orchestration.processes_run import Report
+
+
+@click.group()
+def process() -> None:
+    """List and run the processes of teams outside the business day."""
+
+
+@process.command("list")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def list_(json_: bool) -> None:
+    """List every process: what starts it, what it writes, by when."""
+    from orchestration import due
+
+    known = due.everything()
+    rows = [
+        {
+            "process": spec.folder,
+            "archetype": spec.archetype,
+            "automation": spec.automation,
+            "deadline": spec.deadline,
+            "writes": ", ".join(spec.writes),
+        }
+        for spec in known.processes.values()
+    ]
+    if json_:
+        show.as_json({"processes": rows, "broken": known.broken})
+    else:
+        columns = ["process", "archetype", "automation", "deadline", "writes"]
+        show.table("Processes", columns, [[r[c] for c in columns] for r in rows])
+    _tell(known.broken)
+
+
+@process.command()
+@click.argument("name", metavar="TEAM/PROCESS")
+@click.option("--date", "run_date", type=show.DATE, required=True, help="A published date.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def run(name: str, run_date: date, json_: bool) -> None:
+    """Run one process for a published date; again, it finds everything done."""
+    from orchestration import processes_run
+    from orchestration.location_process import Locations
+
+    open_platform()
+    try:
+        spec = processes_run.find(name)
+    except processes_run.ProcessUnknownError as error:
+        raise CommandError(str(error)) from error
+    with Locations() as locations:
+        report = processes_run.run([spec], run_date, locations)
+    _show(report, json_=json_)
+
+
+@process.command("run-due")
+@click.option("--date", "run_date", type=show.DATE, required=True, help="A published date.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def run_due(run_date: date, json_: bool) -> None:
+    """Run every process that is due on a published date, in the order of what they read.
+
+    One that fails, or whose location cannot be loaded, is told and stops no other; the exit code
+    is then 1.
+    """
+    from orchestration import processes_run
+    from orchestration.location_process import Locations
+
+    platform = open_platform()
+    if not platform.control.is_published(run_date):
+        raise CommandError(f"{run_date} is not published: no process of another team is due")
+    with Locations() as locations:
+        report = processes_run.run_due(platform, run_date, locations)
+    _show(report, json_=json_)
+
+
+def _show(report: Report, *, json_: bool) -> None:
+    if json_:
+        show.as_json(
+            {"run_date": report.run_date, "done": report.done, "failed": report.failed}
+        )
+    else:
+        for folder in report.done:
+            click.echo(f"{report.run_date} {folder}: done")
+        if not report.done and not report.failed:
+            click.echo(f"{report.run_date}: nothing is due")
+    _tell(report.failed)
+
+
+def _tell(failed: dict[str, str]) -> None:
+    for name, why in failed.items():
+        click.echo(f"error: {name}: {why}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+COMMANDS = [process]

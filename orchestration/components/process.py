@@ -1,0 +1,138 @@
+"""What every archetype has: the fields of a `defs.yaml`, and all that is derived from them.
+
+One multi-asset per process, one asset per table it writes. A process of the business day (it has a
+`stage`) and one of another team differ in the shell that runs them, not in what is declared.
+"""
+
+import dagster as dg
+
+from acme.evidence.versions import code_version, process_version
+from acme.lakehouse.home import Home
+from acme.lakehouse.lake import dataset_contract
+from acme.lakehouse.teams import DAY_TEAMS
+from orchestration import calendar_file, declarations
+from orchestration.automation import condition
+from orchestration.components import of_teams, of_the_day
+from orchestration.components.fields import Automation, Check, Stage
+from orchestration.components.shown import asset_key
+from orchestration.deadlines import freshness
+from orchestration.partitions import business_dates
+from orchestration.registry import ROOT, DeclarationError
+from orchestration.specs import ProcessSpec, spec_of
+
+
+class Process(dg.Component, dg.Model, dg.Resolvable):
+    """A process: a folder `assets/<team>/<process>/`. Unknown fields are refused.
+
+    `stage` is for the business day alone; `automation` and `deadline` for all other teams.
+    `owner` is a person's mail address, beside the team, which follows from the folder. `runbook`
+    is a file of the repository: default the process's README, or the runbook of the day.
+    """
+
+    description: str
+    stage: Stage | None = None
+    owner: str | None = None
+    reads: list[str] = []
+    reads_previous: list[str] = []
+    feeds: list[str] = []
+    writes: list[str]
+    checks: list[Check] = []
+    deadline: str | None = None
+    automation: Automation | None = None
+    pool: str | None = None
+    runbook: str | None = None
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the process's assets and checks. Raises DeclarationError."""
+        folder = "/".join(context.path.parts[-2:])
+        spec = spec_of(folder, type(self).__name__, self.model_dump())
+        declarations.require(spec)
+        if spec.stage is not None and self.automation is not None:
+            raise DeclarationError(
+                f"assets/{folder}/defs.yaml: automation: expected none beside a stage, for the"
+                " business day is run by its jobs"
+            )
+        calendar = calendar_file.read(Home.from_env())
+        partitions = business_dates(calendar)
+        specs = self.asset_specs(spec, calendar)
+        if spec.team in DAY_TEAMS:
+            return of_the_day.definitions(spec, specs, partitions)
+        # What cannot be imported is told when its location loads, not at the first run.
+        if spec.archetype != "DbtModels":
+            spec.module("process")
+        if spec.checks:
+            spec.module("checks")
+        return of_teams.definitions(spec, specs, partitions, self.pool_name())
+
+    def pool_name(self) -> str | None:
+        """Return the pool whose slots the process takes; None for none."""
+        return self.pool
+
+    def kinds(self) -> set[str]:
+        """Return what the process is made with, for its picture."""
+        return {"polars", "parquet"}
+
+    def asset_specs(
+        self, spec: ProcessSpec, calendar: calendar_file.DealingCalendar
+    ) -> list[dg.AssetSpec]:
+        """Return one spec per table that the process writes."""
+        of_day = spec.stage is not None
+        return [
+            dg.AssetSpec(
+                key=asset_key(dataset),
+                deps=[asset_key(d) for d in upstream(spec)],
+                group_name=spec.stage or spec.name,
+                owners=[f"team:{spec.team}", *([self.owner] if self.owner else [])],
+                kinds=self.kinds(),
+                description=f"{dataset_contract(dataset).purpose}\n\n{self.description}",
+                code_version=code_version() if of_day else process_version(spec.path()),
+                metadata=self._metadata(spec, dataset),
+                tags={"team": spec.team, "archetype": type(self).__name__}
+                | ({"stage": str(spec.stage)} if of_day else {"automation": spec.automation}),
+                freshness_policy=freshness(spec, calendar),
+                automation_condition=None if of_day else condition(spec),
+            )
+            for dataset in spec.writes
+        ]
+
+    def _metadata(self, spec: ProcessSpec, dataset: str) -> dict[str, object]:
+        contract = dataset_contract(dataset)
+        return {
+            "process": spec.folder,
+            "archetype": type(self).__name__,
+            "contract": contract_file(dataset),
+            "contract_version": contract.version,
+            "runbook": dg.MetadataValue.path(self._runbook(spec)),
+            "reads_of_the_run_before": ", ".join(spec.reads_previous) or "nothing",
+            "looks_back_for": ", ".join(spec.looks_back) or "nothing",
+            "key": ", ".join(contract.key),
+        } | ({"deadline": spec.deadline} if spec.deadline else {})
+
+    def _runbook(self, spec: ProcessSpec) -> str:
+        if self.runbook is not None:
+            if not (ROOT / self.runbook).is_file():
+                raise DeclarationError(
+                    f"assets/{spec.folder}/defs.yaml: runbook: expected a file of the repository,"
+                    f" got {self.runbook!r}"
+                )
+            return self.runbook
+        if spec.stage is not None:
+            return "docs/runbooks/daily_operations.md"
+        return f"assets/{spec.folder}/README.md"
+
+
+def upstream(spec: ProcessSpec) -> list[str]:
+    """Return the datasets that a process waits for.
+
+    What a run reads of the run before it is no dependency of the graph: it would be a circle.
+    """
+    waits = {*spec.reads, *(["core.run_inputs"] if spec.feeds else [])}
+    if spec.stage is None:
+        waits.add("core.publications")
+    return sorted(waits - set(spec.writes))
+
+
+def contract_file(dataset: str) -> str:
+    """Return where a dataset's contract lies in the repository."""
+    schema, name = dataset.split(".")
+    return f"data_contracts/{'' if schema == 'core' else f'{schema}/'}{name}.odcs.yaml"

@@ -1,0 +1,59 @@
+"""The code locations of the other teams: `orchestration.locations.<team>`, one each.
+
+An error in a team's folder is an error of its own location; nothing here imports a second team.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import dagster as dg
+
+from acme.lakehouse.home import Home
+from orchestration import calendar_file, declarations
+from orchestration.definitions import team_processes
+from orchestration.registry import declared, other_teams
+from orchestration.resources import Installation
+
+
+def __getattr__(team: str) -> object:
+    """Return the location of a team, as `workspace.yaml` names it."""
+    if team not in other_teams():
+        raise AttributeError(f"assets/ has no team {team!r} outside the business day")
+
+    @dg.definitions
+    def location() -> dg.Definitions:
+        return build(team, calendar_file.read(Home.from_env()))
+
+    return location
+
+
+@cache
+def build(team: str, calendar: calendar_file.DealingCalendar) -> dg.Definitions:
+    """Build a team's definitions; once per process and calendar."""
+    del calendar  # components read it from its file; a new one is a new set of partitions
+    declarations.require_together(team, declared(team))
+    return dg.Definitions.merge(
+        team_processes(team),
+        dg.Definitions(
+            jobs=[
+                dg.define_asset_job(
+                    team,
+                    selection=dg.AssetSelection.all(include_sources=False),
+                    description=f"Every process of team {team} for one published date.",
+                )
+            ],
+            sensors=[
+                # The last date of a month is told by our calendar, which only our code knows.
+                dg.AutomationConditionSensorDefinition(
+                    "automation",
+                    target=dg.AssetSelection.all(),
+                    use_user_code_server=True,
+                    default_status=dg.DefaultSensorStatus.RUNNING,
+                    minimum_interval_seconds=60,
+                )
+            ],
+            resources={"installation": Installation()},
+            executor=dg.in_process_executor,
+        ),
+    )
