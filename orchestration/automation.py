@@ -7,6 +7,7 @@ A check of one run stops nothing in another of its own accord, so each condition
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -30,7 +31,7 @@ class LastBusinessDateOfMonth(dg.AutomationCondition):  # type: ignore[type-arg]
         return dg.AutomationResult(context=context, true_subset=subset)
 
 
-def condition(spec: ProcessSpec) -> dg.AutomationCondition | None:  # type: ignore[type-arg]
+def condition(spec: ProcessSpec) -> Any:
     """Return the condition of a process's automation; None for `manual`."""
     match spec.automation:
         case "on_publication":
@@ -41,7 +42,7 @@ def condition(spec: ProcessSpec) -> dg.AutomationCondition | None:  # type: igno
             return None
 
 
-def on_publication(spec: ProcessSpec) -> dg.AutomationCondition:  # type: ignore[type-arg]
+def on_publication(spec: ProcessSpec) -> Any:
     """Return: the date was published, or a team's table made anew, and all it reads is there."""
     others = [dg.AssetKey(d.split(".")) for d in spec.reads if not d.startswith("core.")]
     news = dg.AssetSelection.assets(PUBLICATIONS, *others)

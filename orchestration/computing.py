@@ -64,7 +64,8 @@ def outputs_of(spec: ProcessSpec, day: Day, frames: Frames) -> dict[str, pl.Data
     """Run what is the process's own: its function, its two sides or its models."""
     match spec.archetype:
         case "Reconciliation" if spec.keys:
-            left, right = (spec.function(side)(day, frames) for side in ("left", "right"))
+            module = spec.module("process")
+            left, right = module.left(day, frames), module.right(day, frames)
             (dataset,) = spec.writes
             return {dataset: two_sides.compare(left, right, spec.keys, spec.compares)}
         case "DbtModels":

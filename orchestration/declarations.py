@@ -57,8 +57,15 @@ def _of_another_team(spec: ProcessSpec) -> Iterator[str]:
         yield "accepted, looks_back: expected none outside the business day"
     if spec.deadline is not None and not _TIME.fullmatch(spec.deadline):
         yield f"deadline: expected a time as 16:00, got {spec.deadline!r}"
+    yield from _datasets(spec)
+    yield from _checks(spec)
+
+
+def _datasets(spec: ProcessSpec) -> Iterator[str]:
+    if not spec.writes:
+        yield "writes: expected at least one dataset, got none"
     for dataset in spec.writes:
-        if dataset.split(".")[0] != spec.team:
+        if dataset.split(".", maxsplit=1)[0] != spec.team:
             yield f"writes: expected datasets of schema {spec.team}, got {dataset}"
         else:
             yield from _owned("writes", dataset, spec.team)
@@ -72,7 +79,6 @@ def _of_another_team(spec: ProcessSpec) -> Iterator[str]:
                 yield from _there(field, dataset)
     for feed in spec.feeds:
         yield from _owned("feeds", f"feed.{feed}", spec.team)
-    yield from _checks(spec)
 
 
 def _checks(spec: ProcessSpec) -> Iterator[str]:
@@ -81,7 +87,7 @@ def _checks(spec: ProcessSpec) -> Iterator[str]:
     known = {*spec.reads, *spec.writes}
     for check in spec.checks:
         if check.name == KEEPS_ITS_CONTRACT:
-            yield f"checks: {KEEPS_ITS_CONTRACT} is derived from the contract; expected another name"
+            yield f"checks: expected another name than the derived {KEEPS_ITS_CONTRACT}"
         if check.on not in spec.writes:
             yield f"checks: {check.name}: expected on_dataset among writes, got {check.on}"
         if odd := sorted({*check.reads} - known | {*check.reads_previous} - {*spec.reads_previous}):

@@ -20,7 +20,6 @@ from typing import Self
 
 from acme.lakehouse.home import Home
 
-LOAD_SECONDS_MAX = 120.0
 RUN_SECONDS_MAX = 3600.0
 # Imported once, in the process that the others are forked from; none of it starts a thread.
 PRELOADED = ["orchestration.team_runner"]
@@ -31,12 +30,17 @@ class LocationError(Exception):
     """A location could not be loaded, ended, or did not answer in time."""
 
 
+def load_seconds() -> float:
+    """Return how long a location may take to load, in seconds."""
+    return float(os.environ.get("ACME_LOCATION_SECONDS", "120"))
+
+
 @dataclass
 class Location:
     """The process of one team's location; started on first use, and again after it was lost."""
 
     team: str
-    load_seconds_max: float = LOAD_SECONDS_MAX
+    load_seconds_max: float = field(default_factory=load_seconds)
     run_seconds_max: float = RUN_SECONDS_MAX
     _process: BaseProcess | None = None
     _pipe: Connection | None = None
@@ -65,24 +69,25 @@ class Location:
     def _ask(
         self, request: tuple[tuple[str, ...], date] | None, seconds: float, what: str
     ) -> dict[str, str]:
-        if self._pipe is None:
+        pipe = self._pipe
+        if pipe is None:
             raise LocationError(f"location {self.team}: has no process")
+        state, told = "failed", {"error": f"did not {what} within {seconds:g} s"}
         try:
             if request is not None:
-                self._pipe.send(request)
-            if not self._pipe.poll(seconds):
-                raise LocationError(f"location {self.team}: did not {what} within {seconds:g} s")
-            state, told = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            self.close()
-            raise LocationError(f"location {self.team}: its process ended: {what}") from error
+                pipe.send(request)
+            if pipe.poll(seconds):
+                state, told = pipe.recv()
+        except (EOFError, OSError):
+            told = {"error": f"its process ended when it was to {what}"}
         except BaseException:
             self.close()
             raise
         if state != "ok":
             self.close()
             raise LocationError(f"location {self.team}: {told['error']}")
-        return told
+        answered: dict[str, str] = told
+        return answered
 
     def close(self) -> None:
         """End the process."""

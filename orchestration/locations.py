@@ -5,6 +5,7 @@ An error in a team's folder is an error of its own location; nothing here import
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 import dagster as dg
@@ -33,27 +34,31 @@ def build(team: str, calendar: calendar_file.DealingCalendar) -> dg.Definitions:
     """Build a team's definitions; once per process and calendar."""
     del calendar  # components read it from its file; a new one is a new set of partitions
     declarations.require_together(team, declared(team))
-    return dg.Definitions.merge(
-        team_processes(team),
-        dg.Definitions(
-            jobs=[
-                dg.define_asset_job(
-                    team,
-                    selection=dg.AssetSelection.all(include_sources=False),
-                    description=f"Every process of team {team} for one published date.",
-                )
-            ],
-            sensors=[
-                # The last date of a month is told by our calendar, which only our code knows.
-                dg.AutomationConditionSensorDefinition(
-                    "automation",
-                    target=dg.AssetSelection.all(),
-                    use_user_code_server=True,
-                    default_status=dg.DefaultSensorStatus.RUNNING,
-                    minimum_interval_seconds=60,
-                )
-            ],
-            resources={"installation": Installation()},
-            executor=dg.in_process_executor,
-        ),
+    processes = team_processes(team)
+    return dg.Definitions(
+        assets=processes.assets,
+        jobs=[
+            dg.define_asset_job(
+                team,
+                selection=dg.AssetSelection.all(),
+                description=f"Every process of team {team} for one published date.",
+            )
+        ],
+        sensors=[_automation()],
+        resources={"installation": Installation()},
+        executor=dg.in_process_executor,
     )
+
+
+def _automation() -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor of a location: the last date of a month is told by our own calendar."""
+    with warnings.catch_warnings():
+        # Conditions of our own are evaluated by our code's server, which Dagster calls beta.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AutomationConditionSensorDefinition(
+            "automation",
+            target=dg.AssetSelection.all(),
+            use_user_code_server=True,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=60,
+        )

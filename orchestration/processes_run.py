@@ -28,7 +28,7 @@ class Report:
 def find(folder: str) -> ProcessSpec:
     """Return a process by team/process. Raises ProcessUnknownError."""
     known = due.everything()
-    team = folder.split("/")[0]
+    team = folder.split("/", maxsplit=1)[0]
     if team in known.broken:
         raise ProcessUnknownError(f"{folder}: {known.broken[team]}")
     if folder not in known.processes:

@@ -9,8 +9,9 @@ from pathlib import Path
 import yaml
 
 import assets
+from acme.lakehouse.contracts import LOADER
 from acme.lakehouse.teams import DAY_TEAMS
-from orchestration.specs import ProcessSpec, folder_path, spec_of
+from orchestration.specs import CheckSpec, ProcessSpec, folder_path, spec_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHETYPES = "orchestration.components."
@@ -47,7 +48,7 @@ def _files(root: Path) -> Iterable[Path]:
 def _declared(path: Path) -> ProcessSpec:
     folder = f"{path.parents[1].name}/{path.parent.name}"
     try:
-        document = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506  a safe one
         archetype = str(document["type"]).removeprefix(ARCHETYPES)
         return spec_of(folder, archetype, document["attributes"])
     except yaml.YAMLError as error:

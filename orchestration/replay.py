@@ -37,6 +37,7 @@ from acme.lakehouse.hashing import content_hash_of_enforced
 from acme.lakehouse.lake import (
     Lake,
     LakeError,
+    Made,
     Partition,
     PartitionDamagedError,
     PartitionMissingError,
@@ -175,9 +176,10 @@ class ScratchLake(Lake):
         tables: Mapping[str, pl.DataFrame],
         *,
         published: Mapping[str, str] | None = None,
+        made: Made | None = None,
     ) -> dict[str, Partition]:
         """Enforce the contracts and keep the partitions, with the hashes their files would have."""
-        del process, published
+        del process, published, made
         written = {}
         for dataset, frame in tables.items():
             contract = dataset_contract(dataset)

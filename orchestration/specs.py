@@ -77,10 +77,10 @@ class ProcessSpec:
         """Return a module of the process's folder."""
         return importlib.import_module(f"assets.{self.folder.replace('/', '.')}.{name}")
 
-    def function(self, name: str = "run") -> Process:
-        """Return a pure function of `process.py`."""
-        found: Process = getattr(self.module("process"), name)
-        return found
+    def function(self) -> Process:
+        """Return the process's pure function."""
+        run: Process = self.module("process").run
+        return run
 
     def check(self, name: str) -> Check:
         """Return a check's pure function."""

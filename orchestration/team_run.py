@@ -143,7 +143,9 @@ def _read(inputs: Inputs, run: Run, name: str, dataset: str, on: date) -> None:
     except PartitionMissingError as error:
         writer = _writer(dataset)
         by = "a newer release" if writer is None else writer.folder
-        raise DayRefusedError(f"{dataset} has no partition {on}: {by} has not written it") from error
+        raise DayRefusedError(
+            f"{dataset} has no partition {on}: {by} has not written it"
+        ) from error
     inputs.read[name] = f"{on} {run.lake.manifest(on)[dataset].sha256}"
 
 
@@ -153,7 +155,7 @@ def _date_before(run: Run, day: Day, dataset: str) -> date | None:
     For a table of the day the published date before T; for a team's the date before T on which
     its process was due. One that was due, and has run before but not then, must run first.
     """
-    if dataset.split(".")[0] in DAY_SCHEMAS:
+    if dataset.split(".", maxsplit=1)[0] in DAY_SCHEMAS:
         return run.previous_date()
     writer = _writer(dataset)
     written = run.lake.dates_written(dataset, run.run_date)

@@ -86,9 +86,7 @@ def run_due(run_date: date, json_: bool) -> None:
 
 def _show(report: Report, *, json_: bool) -> None:
     if json_:
-        show.as_json(
-            {"run_date": report.run_date, "done": report.done, "failed": report.failed}
-        )
+        show.as_json({"run_date": report.run_date, "done": report.done, "failed": report.failed})
     else:
         for folder in report.done:
             click.echo(f"{report.run_date} {folder}: done")

@@ -32,7 +32,9 @@ def compare(
                 f"{name}: left is {left.schema[name]}, right is {right.schema[name]}: expected"
                 " one type"
             )
-    here, there = (_marked(side, n, keys, compares) for side, n in ((left, "left"), (right, "right")))
+    here, there = (
+        _marked(side, n, keys, compares) for side, n in ((left, "left"), (right, "right"))
+    )
     both = here.join(there, on=list(keys), how="full", coalesce=True)
     equal = [pl.col(f"left_{c}").eq_missing(pl.col(f"right_{c}")) for c in compares]
     verdict = (

@@ -22,8 +22,8 @@ import polars as pl
 from acme.domain.proofs import SealHeader
 from acme.evidence.inclusion import BATCHES, LINES, header_of
 from acme.evidence.keys import public_key, verify_signature
-from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.control import Dispatch, Publication
+from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.lake import Partition
 from acme.lakehouse.platform import Platform
 

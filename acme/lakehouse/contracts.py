@@ -46,7 +46,7 @@ FEED_ORDER: Final = (
 )
 
 # libyaml's where it is there: hundreds of contracts are read whenever a location loads.
-_LOADER: Final[type[yaml.SafeLoader]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Final[type[yaml.SafeLoader]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _PLAIN_TYPES: Final[Mapping[str, tuple[pl.DataType, pa.DataType]]] = MappingProxyType(
     {
@@ -446,7 +446,8 @@ def _load(schema_name: SchemaName, name: str) -> Contract:
         raise ContractError(message)
     path = contract_path(schema_name, name)
     try:
-        return parse(yaml.load(path.read_text("utf-8"), _LOADER), schema_name, name)
+        document = yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506  a safe one
+        return parse(document, schema_name, name)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         message = f"{path.name} of {schema_name}: {type(error).__name__}: {error}"
         raise ContractError(message) from error

@@ -488,6 +488,20 @@ def open_catalog(
     connection = duckdb.connect(config={"extension_directory": str(home.duckdb_extensions)})
     for extension in EXTENSIONS:
         _load(connection, extension)
+    attach(connection, home, url, "lake", read_only=read_only, snapshot=snapshot)
+    return connection
+
+
+def attach(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    url: str,
+    name: str,
+    *,
+    read_only: bool = False,
+    snapshot: int | None = None,
+) -> None:
+    """Attach the lake as `name`, on a connection that has the extensions. Raises LakeError."""
     conninfo = conninfo_to_dict(url)
     conninfo["application_name"] = session_name("lake")
     target = make_conninfo("", **conninfo).replace("'", "''")
@@ -502,12 +516,12 @@ def open_catalog(
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {snapshot:d}")
     try:
-        connection.execute(f"ATTACH 'ducklake:postgres:{target}' AS lake ({', '.join(options)})")
+        connection.execute(f"ATTACH 'ducklake:postgres:{target}' AS {name} ({', '.join(options)})")
     except duckdb.Error as error:
         # DuckDB's own text holds the whole connection string, password included.
         masked = _masked(error, url)
     else:
-        return connection
+        return
     raise LakeError(f"the lake's catalog in Postgres cannot be opened: {masked}")
 
 

@@ -81,7 +81,12 @@ def _write_project(
     models.mkdir()
     macros = str(PROJECT / "macros")
     project = _PROJECT | {"model-paths": [str(models), str(folder)], "macro-paths": [macros]}
-    output = {"type": "duckdb", "path": str(database), "threads": 1, "settings": {"TimeZone": "UTC"}}
+    output = {
+        "type": "duckdb",
+        "path": str(database),
+        "threads": 1,
+        "settings": {"TimeZone": "UTC"},
+    }
     profiles = {"process": {"target": "scratch", "outputs": {"scratch": output}}}
     declared = [
         {"name": schema, "schema": schema, "tables": [{"name": table} for table in tables]}

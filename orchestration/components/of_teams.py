@@ -36,9 +36,7 @@ def definitions(
         hooks={no_run_retry},
         pool=pool,
     )
-    def compute(
-        context: dg.AssetExecutionContext, installation: Installation
-    ) -> Iterator[Result]:
+    def compute(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[Result]:
         run_date = date.fromisoformat(context.partition_key)
         try:
             outcome = run_process(installation.platform, spec, run_date)
@@ -60,7 +58,7 @@ def _check_specs(spec: ProcessSpec) -> Iterator[dg.AssetCheckSpec]:
         yield dg.AssetCheckSpec(
             KEEPS_ITS_CONTRACT,
             asset=asset_key(dataset),
-            description="Columns, types, required values, limits and keys are as the contract says.",
+            description="Columns, types, required values, limits and keys are as contracted.",
             blocking=True,
         )
     for check in spec.checks:

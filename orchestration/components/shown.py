@@ -24,9 +24,9 @@ def asset_key(dataset: str) -> dg.AssetKey:
 
 def metadata(
     dataset: str, partition: Partition, frame: pl.DataFrame, column: str | None = None
-) -> dict[str, object]:
+) -> dict[str, dg.MetadataValue | int | str]:
     """Return rows, hash, exact totals, a preview, and a picture of the rows by a column."""
-    shown: dict[str, object] = {
+    shown: dict[str, dg.MetadataValue | int | str] = {
         "dagster/row_count": partition.rows,
         "file_sha256": partition.sha256,
         **pictures.totals(frame),
@@ -40,9 +40,9 @@ def metadata(
     return shown
 
 
-def check_metadata(failures: pl.DataFrame) -> dict[str, object]:
+def check_metadata(failures: pl.DataFrame) -> dict[str, dg.MetadataValue | int | str]:
     """Return how many rows break a check, and the first of them."""
-    shown: dict[str, object] = {"failures": failures.height}
+    shown: dict[str, dg.MetadataValue | int | str] = {"failures": failures.height}
     if failures.height:
         shown["first failures"] = dg.MetadataValue.md(pictures.preview(failures))
     return shown

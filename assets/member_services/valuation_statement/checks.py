@@ -13,8 +13,10 @@ from acme.domain.day import Day
 def totals_are_sums(day: Day, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Return the pots whose total is not their cash and the values of their lines."""
     del day
-    lines = inputs["member_services.valuation_lines"].group_by("pot_id").agg(
-        pl.col("value").sum().cast(q.CASH).alias("lines")
+    lines = (
+        inputs["member_services.valuation_lines"]
+        .group_by("pot_id")
+        .agg(pl.col("value").sum().cast(q.CASH).alias("lines"))
     )
     stated = inputs["member_services.valuation_statements"].filter(pl.col("total").is_not_null())
     return (
