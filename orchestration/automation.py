@@ -37,7 +37,7 @@ def condition(spec: ProcessSpec) -> Any:
         case "on_publication":
             return on_publication(spec).with_label("on_publication")
         case "month_end":
-            return (LastBusinessDateOfMonth() & on_publication(spec)).with_label("month_end")
+            return (on_publication(spec) & LastBusinessDateOfMonth()).with_label("month_end")
         case _:
             return None
 

@@ -12,9 +12,13 @@ import dagster as dg
 
 from acme.lakehouse.home import Home
 from orchestration import calendar_file, declarations
+from orchestration.components.process import upstream
+from orchestration.components.shown import asset_key
 from orchestration.definitions import team_processes
+from orchestration.partitions import business_dates
 from orchestration.registry import declared, other_teams
 from orchestration.resources import Installation
+from orchestration.specs import ProcessSpec
 
 
 def __getattr__(team: str) -> object:
@@ -32,11 +36,11 @@ def __getattr__(team: str) -> object:
 @cache
 def build(team: str, calendar: calendar_file.DealingCalendar) -> dg.Definitions:
     """Build a team's definitions; once per process and calendar."""
-    del calendar  # components read it from its file; a new one is a new set of partitions
-    declarations.require_together(team, declared(team))
+    specs = declared(team)
+    declarations.require_together(team, specs)
     processes = team_processes(team)
     return dg.Definitions(
-        assets=processes.assets,
+        assets=[*(processes.assets or ()), *_made_elsewhere(specs, calendar)],
         jobs=[
             dg.define_asset_job(
                 team,
@@ -48,6 +52,20 @@ def build(team: str, calendar: calendar_file.DealingCalendar) -> dg.Definitions:
         resources={"installation": Installation()},
         executor=dg.in_process_executor,
     )
+
+
+def _made_elsewhere(
+    specs: list[ProcessSpec], calendar: calendar_file.DealingCalendar
+) -> list[dg.AssetSpec]:
+    """Return what the team reads of others as assets that it cannot make.
+
+    Its own automation sees its own location alone; without partitions it would take the news of
+    one date for news of all.
+    """
+    partitions = business_dates(calendar)
+    own = {dataset for spec in specs for dataset in spec.writes}
+    read = {dataset for spec in specs for dataset in upstream(spec)}
+    return [dg.AssetSpec(asset_key(d), partitions_def=partitions) for d in sorted(read - own)]
 
 
 def _automation() -> dg.AutomationConditionSensorDefinition:

@@ -8,6 +8,7 @@ else: `source('core', 'pots')`, `source('previous_core', 'pots')`, `source('feed
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,8 @@ _PROJECT = {
     "config-version": 2,
     "profile": "process",
     "flags": {"send_anonymous_usage_stats": False, "use_colors": False},
+    "model-paths": ["models"],
+    "macro-paths": ["macros"],
     "models": {"+materialized": "table"},
 }
 
@@ -77,10 +80,11 @@ def _fill(database: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, list[
 def _write_project(
     root: Path, folder: Path, database: Path, sources: Mapping[str, Sequence[str]]
 ) -> None:
-    models = root / "sources"
-    models.mkdir()
-    macros = str(PROJECT / "macros")
-    project = _PROJECT | {"model-paths": [str(models), str(folder)], "macro-paths": [macros]}
+    # Copies: what dbt compiles of a file outside its project it writes over that very file.
+    for source, name in ((folder, "models"), (PROJECT / "macros", "macros")):
+        (root / name).mkdir()
+        for path in sorted(source.glob("*.sql")):
+            shutil.copyfile(path, root / name / path.name)
     output = {
         "type": "duckdb",
         "path": str(database),
@@ -93,9 +97,9 @@ def _write_project(
         for schema, tables in sorted(sources.items())
     ]
     for path, document in (
-        (root / "dbt_project.yml", project),
+        (root / "dbt_project.yml", _PROJECT),
         (root / "profiles.yml", profiles),
-        (models / "sources.yml", {"version": 2, "sources": declared}),
+        (root / "models" / "sources.yml", {"version": 2, "sources": declared}),
     ):
         path.write_text(yaml.safe_dump(document), "utf-8")
 
