@@ -18,7 +18,7 @@ from orchestration.registry import declared
 def load(home: Home, team: str) -> Platform:
     """Open the installation and load a team's location, so that its errors show now."""
     platform = open_platform(home)
-    os.environ.update(runner.dagster_environment(platform))
+    os.environ.update(runner.dagster_environment(platform) | {"ACME_POOLS": "off"})
     calendar = calendar_file.refresh(platform.home, platform.control)
     locations.build(team, calendar).get_repository_def()
     return platform

@@ -4,6 +4,8 @@ One multi-asset per process, one asset per table it writes. A process of the bus
 `stage`) and one of another team differ in the shell that runs them, not in what is declared.
 """
 
+import os
+
 import dagster as dg
 
 from acme.evidence.versions import code_version, process_version
@@ -62,7 +64,8 @@ class Process(dg.Component, dg.Model, dg.Resolvable):
             spec.module("process")
         if spec.checks:
             spec.module("checks")
-        return of_teams.definitions(spec, specs, partitions, self.pool_name())
+        pool = self.pool_name() if pools_are_taken() else None
+        return of_teams.definitions(spec, specs, partitions, pool)
 
     def pool_name(self) -> str | None:
         """Return the pool whose slots the process takes; None for none."""
@@ -119,6 +122,15 @@ class Process(dg.Component, dg.Model, dg.Resolvable):
         if spec.stage is not None:
             return "docs/runbooks/daily_operations.md"
         return f"assets/{spec.folder}/README.md"
+
+
+def pools_are_taken() -> bool:
+    """Say whether runs wait for a pool; those of the command do not, with ACME_POOLS=off.
+
+    It runs one after the other, and one that was killed would keep its slot from the next until
+    the daemon frees it, which need not be there.
+    """
+    return os.environ.get("ACME_POOLS", "on") != "off"
 
 
 def upstream(spec: ProcessSpec) -> list[str]:

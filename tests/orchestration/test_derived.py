@@ -90,6 +90,11 @@ def test_archetypes_bring_their_own(folders: Folders) -> None:
     assert graph.get(KEY).assets_def.op.pool == "dbt"
 
 
+def test_the_command_waits_for_no_pool(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_POOLS", "off")
+    assert loaded(folders, "DbtModels").get(KEY).assets_def.op.pool is None
+
+
 def test_a_month_end_has_its_deadline_on_the_last_day(folders: Folders) -> None:
     node = loaded(folders, automation="month_end", deadline="16:00").get(KEY)
     assert node.freshness_policy == dg.FreshnessPolicy.cron(

@@ -151,7 +151,7 @@ def test_equal_inputs_and_code_that_give_other_bytes_are_refused(
     ).replace('"1.50"', 'str(next(builtins.acme_count)) + ".00"')
     fees(folders, impure)
     before = ran(scenario).written
-    with pytest.raises(NotRepeatableError, match="finance.fees of equal inputs and code was"):
+    with pytest.raises(NotRepeatableError, match=r"finance\.fees of equal inputs and code was"):
         ran(scenario)
     assert scenario.platform.lake.manifest(D2)["finance.fees"] == before["finance.fees"]
 
@@ -272,7 +272,7 @@ def test_a_failed_check_stops_the_write_if_it_blocks(
     )
     fees(folders, checks=[check], checks_code=checks, archetype="Report")
     if blocking:
-        with pytest.raises(ChecksFailedError, match="no_a on finance.fees: 1 rows, first"):
+        with pytest.raises(ChecksFailedError, match=r"no_a on finance\.fees: 1 rows, first"):
             ran(scenario)
     else:
         assert [(c.name, c.passed) for c in ran(scenario).checks] == [
@@ -352,7 +352,7 @@ def test_an_instruction_lands_once_and_never_changes(scenario: Scenario, folders
         ran(scenario, on=D3)
     code = ORDERS.replace("UNITS", "0.5").replace("1.50", "1.70")
     fees(folders, code, "Instruction", lands="orders")
-    with pytest.raises(PublishedPartitionError, match="would change the published finance.fees"):
+    with pytest.raises(PublishedPartitionError, match=r"would change the published finance\.fees"):
         ran(scenario, on=D3)
 
 
