@@ -334,9 +334,26 @@ class Books:
 
     # ---- journals -------------------------------------------------------------------------------
 
-    def journal(self, row: Row, orders: dict[str, Node]) -> list[Node]:
+    def requests(self, journals: Iterable[str]) -> dict[str, list[Row]]:
+        """Return the lines by which other processes asked for those of the journals they did."""
+        lines = self.rows(
+            "SELECT q.run_date, q.journal_id, q.source, q.journal_ref, q.kind, q.description,"
+            " q.event_time, l.line, l.account, l.asset_id, l.file_sha256, l.row"
+            " FROM lake.core.journal_requests AS q JOIN lake.stage.landed_journals AS l"
+            " ON l.run_date = q.run_date AND l.request_id = q.request_id"
+            " WHERE q.journal_id IN (SELECT unnest(?)) ORDER BY q.journal_id, l.line",
+            [sorted(set(journals))],
+        )
+        return _grouped(lines, "journal_id")
+
+    def journal(
+        self, row: Row, orders: dict[str, Node], requests: dict[str, list[Row]]
+    ) -> list[Node]:
         """Return what a journal follows from; an order is told once, then referred to."""
         told = []
+        asked = requests.get(row["journal_id"])
+        if asked:
+            told.append(self._request(row, asked))
         if row["reverses"]:
             told.append(
                 Node(
@@ -364,6 +381,23 @@ class Books:
                 self._told[order] = row["journal_id"]
                 told.append(orders[order])
         return told
+
+    def _request(self, row: Row, lines: list[Row]) -> Node:
+        """Return who asked for a journal; a posting is shown by its own lines of the file."""
+        first = lines[0]
+        said = "" if first["description"] is None else f": {first['description']}"
+        return Node(
+            "journal_request",
+            f"asked for by {first['source']} as {first['journal_ref']}{said}",
+            _facts(first, "source", "journal_ref", "kind", "description", "event_time", "run_date"),
+            [
+                _file(self.origins.row(r["file_sha256"], r["row"]))
+                for r in lines
+                # A reversal names no account: its one line is about all of its postings.
+                if r["account"] in {None, row["account"]}
+                and r["asset_id"] in {None, row["asset_id"]}
+            ],
+        )
 
 
 # ---- balance ------------------------------------------------------------------------------------
@@ -395,11 +429,12 @@ def explain_balance(
             + (f" in {asset}" if asset else "")
         )
     orders = books.orders(r["order_id"] for r in postings if r["order_id"])
+    requests = books.requests(r["journal_id"] for r in postings if not r["order_id"])
     by_key = defaultdict(list)
     for r in postings:
         by_key[r["book"], r["asset_id"], r["state"]].append(r)
     nodes = [
-        _figure(books, key, figures.get(key, Decimal(0)), by_key.get(key, []), orders)
+        _figure(books, key, figures.get(key, Decimal(0)), by_key.get(key, []), orders, requests)
         for key in sorted(figures.keys() | by_key.keys())
     ]
     proven = all(n.facts["proven"] for n in nodes)
@@ -442,6 +477,7 @@ def _figure(
     figure: Decimal,
     postings: list[Row],
     orders: dict[str, Node],
+    requests: dict[str, list[Row]],
 ) -> Node:
     book, asset, state = key
     total = sum((r["quantity"] for r in postings), Decimal(0))
@@ -480,7 +516,7 @@ def _figure(
                     "reverses",
                     "reversed_by",
                 ),
-                books.journal(r, orders),
+                books.journal(r, orders, requests),
             )
             for r in postings
         ],
