@@ -324,7 +324,7 @@ class Run:
 
 def _keys_of(feed: str, spec: ProcessSpec, frames: Mapping[str, pl.DataFrame]) -> pl.Series:
     """Return the keys that the process may ask about: its rows of every feed of that key."""
-    key = list(contracts.feed(feed).key)
-    same = [f for f in spec.feeds if list(contracts.feed(f).key) == key]
+    key = list(contracts.feed(feed).accepted_by)
+    same = [f for f in spec.feeds if list(contracts.feed(f).accepted_by) == key]
     rows = pl.concat([frames[f"feed.{f}"].select(key) for f in same])
     return rows.select(holds.key_text(key)).to_series().unique()

@@ -88,6 +88,7 @@ class Books:
         self.run = run
         self.origins = Origins(platform, self.rows)
         self._told: dict[str, str] = {}
+        self._requests: dict[str, list[Row]] = {}
 
     def rows(self, text: str, values: Sequence[object] = ()) -> list[Row]:
         """Return a query's rows by column name."""
@@ -334,9 +335,24 @@ class Books:
 
     # ---- journals -------------------------------------------------------------------------------
 
+    def requested(self, journals: Iterable[str]) -> None:
+        """Find which of these journals other processes asked for, by which lines of which files."""
+        lines = self.rows(
+            "SELECT q.run_date, q.journal_id, q.source, q.journal_ref, q.kind, q.description,"
+            " q.event_time, l.line, l.account, l.asset_id, l.file_sha256, l.row"
+            " FROM lake.core.journal_requests AS q JOIN lake.stage.landed_journals AS l"
+            " ON l.run_date = q.run_date AND l.request_id = q.request_id"
+            " WHERE q.journal_id IN (SELECT unnest(?)) ORDER BY q.journal_id, l.line",
+            [sorted(set(journals))],
+        )
+        self._requests = _grouped(lines, "journal_id")
+
     def journal(self, row: Row, orders: dict[str, Node]) -> list[Node]:
         """Return what a journal follows from; an order is told once, then referred to."""
         told = []
+        asked = self._requests.get(row["journal_id"])
+        if asked:
+            told.append(self._request(row, asked))
         if row["reverses"]:
             told.append(
                 Node(
@@ -364,6 +380,23 @@ class Books:
                 self._told[order] = row["journal_id"]
                 told.append(orders[order])
         return told
+
+    def _request(self, row: Row, lines: list[Row]) -> Node:
+        """Return who asked for a journal; a posting is shown by its own lines of the file."""
+        first = lines[0]
+        said = "" if first["description"] is None else f": {first['description']}"
+        return Node(
+            "journal_request",
+            f"asked for by {first['source']} as {first['journal_ref']}{said}",
+            _facts(first, "source", "journal_ref", "kind", "description", "event_time", "run_date"),
+            [
+                _file(self.origins.row(r["file_sha256"], r["row"]))
+                for r in lines
+                # A reversal names no account: its one line is about all of its postings.
+                if r["account"] in {None, row["account"]}
+                and r["asset_id"] in {None, row["asset_id"]}
+            ],
+        )
 
 
 # ---- balance ------------------------------------------------------------------------------------
@@ -395,6 +428,7 @@ def explain_balance(
             + (f" in {asset}" if asset else "")
         )
     orders = books.orders(r["order_id"] for r in postings if r["order_id"])
+    books.requested(r["journal_id"] for r in postings if not r["order_id"])
     by_key = defaultdict(list)
     for r in postings:
         by_key[r["book"], r["asset_id"], r["state"]].append(r)

@@ -35,11 +35,13 @@ FEED_ORDER: Final = (
     "risk_profile_parameters",
     "pots",
     "opening_positions",
+    "journal_sources",
     "closing_prices",
     "statements",
     "confirmations",
     "orders",
     "cancellations",
+    "journals",
     "break_actions",
 )
 
@@ -187,7 +189,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of one dataset: `schema_name` is core, stage or feed; `key` in key order."""
+    """The contract of one dataset: `schema_name` is core, stage or feed; `key` in key order.
+
+    `accepted_by`: the columns of a feed that name what a run accepts once, its key unless said.
+    """
 
     schema_name: SchemaName
     name: str
@@ -200,6 +205,7 @@ class Contract:
     retention_years: int
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    accepted_by: tuple[str, ...]
     rules: tuple[Rule, ...]
 
     @property
@@ -471,8 +477,18 @@ def parse(document: Mapping[str, Any], schema_name: SchemaName, name: str) -> Co
         retention_years=_retention(document["slaProperties"]),
         columns=columns,
         key=key,
+        accepted_by=_accepted_by(table_object, key),
         rules=_rules(table_object),
     )
+
+
+def _accepted_by(table_object: Mapping[str, Any], key: tuple[str, ...]) -> tuple[str, ...]:
+    custom = {item["property"]: item["value"] for item in table_object.get("customProperties", [])}
+    found = tuple(custom.get("acceptedBy", key))
+    if not set(found) <= set(key):
+        message = f"acceptedBy must name columns of the key, got {list(found)}"
+        raise ContractError(message)
+    return found
 
 
 def _retention(properties: list[Mapping[str, Any]]) -> int:

@@ -115,6 +115,9 @@ def test_feed_columns_are_those_of_the_public_interface() -> None:
         "confirmations": "confirmation_id,instruction_id,event,event_date,units,price,"
         "consideration,settlement_date,amends",
         "statements": "statement_id,custodian_id,statement_date,basis,page,pages,asset_id,units",
+        "journal_sources": "source,kind,valid_from,valid_to,owner",
+        "journals": "source,journal_ref,line,book,kind,event_time,account,asset_id,quantity,"
+        "reverses,reverses_run_date,description",
         "break_actions": "action_id,break_id,action,actor,acted_at,assignee,comment",
     }
 

@@ -27,7 +27,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     orders = landed.filter(pl.col("cancelled_at").is_null()).drop("cancelled_at")
     standing = inputs["stage.posted_orders"].drop("run_date")
     touched = _touched(orders, standing, inputs["stage.landed_pots"])
-    pots = _pots(touched, standing, inputs["core.ledger_balances"], day.currency)
+    pots = _pots(touched, standing, _balances(touched, inputs), day.currency)
     profiles = profiles_on(inputs["core.risk_profiles"], day.run_date)["risk_profile_id"].unique()
     decisions = _decide(day, inputs, assets, frozenset(profiles), pots, orders)
 
@@ -60,10 +60,21 @@ def _touched(orders: pl.DataFrame, standing: pl.DataFrame, pots: pl.DataFrame) -
     return pots.join(named, on="pot_id", how="semi")
 
 
+def _balances(touched: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return what the touched pots hold, with what other processes have moved in this run."""
+    accounts = touched.select(ledger.pot_account().alias("account"))
+    return ledger.fold(
+        *[
+            inputs[name].join(accounts, on="account", how="semi")
+            for name in ("core.ledger_balances", "stage.requested_postings")
+        ]
+    )
+
+
 def _pots(
     touched: pl.DataFrame, standing: pl.DataFrame, balances: pl.DataFrame, currency: str
 ) -> dict[str, admission.Pot]:
-    """Build the touched pots from the balances and orders after post."""
+    """Build the touched pots from their balances and the orders after post."""
     pots = {
         row["pot_id"]: admission.Pot(
             row["book"], row["pot_id"], row["risk_profile_id"], row["opened_on"], row["status"]

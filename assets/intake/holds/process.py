@@ -12,9 +12,9 @@ from acme.domain.day import Day
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Bring the holds and quarantined rows of all feeds together (`rules §10`)."""
     del day
-    held = ("reference", "order", "price", "confirmation", "break_action")
+    held = ("reference", "order", "price", "confirmation", "journal", "break_action")
     holds = [inputs[f"stage.{name}_holds"] for name in held]
-    refused = ("reference", "order", "break_action")
+    refused = ("reference", "order", "journal", "break_action")
     rows = [inputs[f"stage.{name}_quarantine"] for name in refused]
     return {
         "core.holds": pl.concat(holds).drop("run_date"),

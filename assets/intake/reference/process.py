@@ -14,6 +14,7 @@ KEYS = {
     "assets": ["asset_id", "valid_from"],
     "risk_profiles": ["risk_profile_id", "asset_id", "valid_from"],
     "risk_profile_parameters": ["risk_profile_id", "valid_from"],
+    "journal_sources": ["source", "kind", "valid_from"],
 }
 # Rows that count together or not at all: a profile's weights sum to 1 (`rules §5`).
 SETS = {"risk_profiles": ["risk_profile_id", "valid_from"]}

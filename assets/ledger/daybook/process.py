@@ -8,17 +8,19 @@ import polars as pl
 
 from acme.domain.day import Day
 
-WRITERS = ("posted", "admitted", "rebalanced")
+WRITERS = ("posted", "requested", "admitted", "rebalanced")
+# Nothing moves an order on behalf of another process.
+OF_ORDERS = ("posted", "admitted", "rebalanced", "dealt")
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Bring together what post, admission and re-balancing wrote (`rules §8`)."""
+    """Bring together what post, other processes, admission and re-balancing made (`rules §8`)."""
     del day
 
     def together(what: str, writers: tuple[str, ...]) -> pl.DataFrame:
         return pl.concat([inputs[f"stage.{w}_{what}"].drop("run_date") for w in writers])
 
-    events = together("order_events", (*WRITERS, "dealt")).with_columns(
+    events = together("order_events", OF_ORDERS).with_columns(
         pl.int_range(pl.len(), dtype=pl.Int32).over("order_id").alias("sequence")
     )
     return {

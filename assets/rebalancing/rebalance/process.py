@@ -56,9 +56,10 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
 
 
 def _pot_balances(inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Return book, pot_id, state, asset_id, quantity, this run's admission counted."""
+    """Return book, pot_id, state, asset_id, quantity, with what this run has posted so far."""
+    made = [inputs[f"stage.{who}_postings"] for who in ("requested", "admitted")]
     return (
-        ledger.fold(inputs["core.ledger_balances"], inputs["stage.admitted_postings"])
+        ledger.fold(inputs["core.ledger_balances"], pl.concat(made))
         .filter(pl.col("account").str.starts_with("pot/"))
         .with_columns(pl.col("account").str.strip_prefix("pot/").alias("pot_id"))
         .select("book", "pot_id", "state", "asset_id", "quantity")
