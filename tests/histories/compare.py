@@ -25,6 +25,7 @@ TABLES = (
     "cash",
     "breaks",
     "suspended",
+    "journals",
 )
 SHOWN = 12
 
@@ -91,6 +92,7 @@ class Player:
         self.orders: dict[str, tuple[str, str]] = {}
         self.allocations: dict[str, tuple[Fraction, Fraction]] = {}
         self.closed: set[str] = set()
+        self.journals: dict[str, tuple[str, str]] = {}
 
     def close(self) -> None:
         """Let go of the platform."""
@@ -129,6 +131,7 @@ class Player:
             frame("core.allocations").select("order_id", "units", "consideration").iter_rows()
         ):
             self.allocations[order] = (Fraction(units), Fraction(money))
+        self._count_journals()
         breaks: dict[tuple[str, str, str, str], set[str]] = {}
         rows = frame("core.reconciliation_breaks").select(
             "book", "custodian_id", "asset_id", "class", "state", "first_seen"
@@ -186,7 +189,16 @@ class Player:
             },
             "breaks": breaks,
             "suspended": set(frame("core.suspended_assets").select("book", "asset_id").iter_rows()),
+            "journals": self.journals,
         }
+
+    def _count_journals(self) -> None:
+        requests = self.platform.frame("core.journal_requests")
+        for source, ref, kind, state, reason in requests.select(
+            "source", "journal_ref", "kind", "state", "reason"
+        ).iter_rows():
+            self.journals[f"{source}/{ref}"] = (state, reason or "")
+            self.outcomes[f"journal {kind}: {reason or state}"] += 1
 
 
 def _number(text: str) -> Fraction | None:

@@ -179,6 +179,37 @@ COLUMNS: dict[str, dict[str, tuple[Parser, bool]]] = {
         "asset_id": (text(NAME), False),
         "units": (decimal(28, 6), False),
     },
+    "journal_sources": {
+        "source": (text(r"[^\n]+", 200), True),
+        "kind": (
+            one_of(
+                "charge",
+                "charge_paid",
+                "distribution",
+                "corporate_action",
+                "adjustment",
+                "reversal",
+            ),
+            True,
+        ),
+        "valid_from": (day, True),
+        "valid_to": (day, False),
+        "owner": (text(r"team:[a-z][a-z0-9_-]*", 100), True),
+    },
+    "journals": {
+        "source": (text(r"[^\n]+", 200), True),
+        "journal_ref": (text(r"[^\n]+", 400), True),
+        "line": (whole(1), True),
+        "book": (one_of("live", "canary"), True),
+        "kind": (text(r"[a-z_]+", 40), True),
+        "event_time": (instant, True),
+        "account": (text(r"(pot|custodian|suspense)/.+", 210), False),
+        "asset_id": (NAMED, False),
+        "quantity": (decimal(18, 6), False),
+        "reverses": (text(r"[^\n]+", 400), False),
+        "reverses_run_date": (day, False),
+        "description": (text(NAME, 2000), False),
+    },
 }
 # Rows that agree on a key and not on the rest hold the key (rules §10); statements have none.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -191,7 +222,12 @@ KEYS: dict[str, tuple[str, ...]] = {
     "closing_prices": ("price_date", "asset_id"),
     "orders": ("source", "source_ref"),
     "confirmations": ("confirmation_id",),
+    "journal_sources": ("source", "kind", "valid_from"),
+    "journals": ("source", "journal_ref"),
 }
+# What belongs to a journal, and is the same on each of its lines.
+JOURNAL_HEAD = ("book", "kind", "event_time", "reverses", "reverses_run_date", "description")
+JOURNAL_MOVES = ("charge", "charge_paid", "distribution", "corporate_action", "adjustment")
 # kind -> (fields required, fields allowed besides); every other field is empty.
 ORDER_FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "contribution": ({"amount"}, set()),
@@ -232,6 +268,16 @@ def right_order_fields(row: Row) -> bool:
 def right_event_fields(row: Row) -> bool:
     """An execution tells units, price and consideration; a settlement units and consideration."""
     return all(row[column] is not None for column in EVENT_FIELDS.get(row["event"], ()))
+
+
+def right_journal_fields(row: Row) -> bool:
+    """A line names account, asset and quantity; a reversal what it takes back, and no more."""
+    line = {"account", "asset_id", "quantity"}
+    back = {"reverses", "reverses_run_date"}
+    filled = {column for column in line | back if row[column] is not None}
+    if row["kind"] == "reversal":
+        return filled == back
+    return row["kind"] not in JOURNAL_MOVES or filled == line
 
 
 def right_holding(row: Row) -> bool:

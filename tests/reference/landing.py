@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from tests.reference import contracts
@@ -56,6 +57,8 @@ class Landing:
         self.changed_prices: set[tuple[date, str]] = set()
         self.changed_confirmations: list[str] = []
         self.pending_orders: dict[tuple, Row] = {}
+        self.taken_journals: set[tuple] = set()
+        self.pending_journals: dict[tuple, list[Row]] = {}
         self.statements: dict[date, list[tuple[int, list[Row]]]] = defaultdict(list)
 
     # -- judging ------------------------------------------------------------------------------
@@ -102,6 +105,9 @@ class Landing:
         fine = row["units"] is None or decimals is None or fits(row["units"], decimals)
         return fine and contracts.right_event_fields(row)
 
+    def _passes_journals(self, row: Row) -> bool:
+        return contracts.right_journal_fields(row)
+
     def _passes_opening_positions(self, row: Row) -> bool:
         if row["pot_id"] not in self.known_pots or row["asset_id"] not in self.known_assets:
             return False
@@ -134,15 +140,14 @@ class Landing:
             by_key[tuple(row[column] for column in contracts.KEYS[feed])].append(row)
         if feed == "risk_profiles":
             self._take_profiles(by_key)
-        elif feed == "closing_prices":
-            for key in sorted(by_key):
-                self._take_price(key, by_key[key])
-        elif feed == "orders":
-            for key, values in by_key.items():
-                self._take_order(key, values)
-        else:
-            for key, values in by_key.items():
-                self._take_key(feed, key, values)
+            return
+        one = {
+            "closing_prices": self._take_price,
+            "orders": self._take_order,
+            "journals": self._take_journal,
+        }.get(feed, partial(self._take_key, feed))
+        for key in sorted(by_key):
+            one(key, by_key[key])
 
     def _take_statements(self, rows: list[Row]) -> None:
         """A statement waits for the run that starts from the close it shows (ADR 5)."""
@@ -252,6 +257,18 @@ class Landing:
         else:
             self.held["orders"].discard(key)
             self.pending_orders[key] = values[0]
+
+    def _take_journal(self, key: tuple, rows: list[Row]) -> None:
+        """A journal is all its rows of a file; what a run has taken is immutable (ADR 20)."""
+        if key in self.taken_journals:
+            return
+        heads = {tuple(row[column] for column in contracts.JOURNAL_HEAD) for row in rows}
+        if len(heads) > 1 or len({row["line"] for row in rows}) < len(rows):
+            self.held["journals"].add(key)
+            self.pending_journals.pop(key, None)
+        else:
+            self.held["journals"].discard(key)
+            self.pending_journals[key] = rows
 
     # -- looking up ---------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, time
 from fractions import Fraction
 
+from tests.reference.asking import take_journals
 from tests.reference.batching import deal
 from tests.reference.books import identities
 from tests.reference.custody import Custody
@@ -32,6 +33,7 @@ class Day:
     cash: dict[str, tuple[str, Fraction]]
     breaks: dict[tuple[str, str, str, str], set[str]]
     suspended: set[tuple[str, str]]
+    journals: dict[str, tuple[str, str]]
     violations: list[str]
 
 
@@ -58,6 +60,7 @@ class Reference:
         balances = world.ledger.balances()
         violations = identities(world.ledger, world.currency)
         reconcile(world, self.custody)
+        take_journals(world)
         decide(world)
         rebalance(world)
         deal(world)
@@ -75,6 +78,7 @@ class Reference:
             cash=world.today.cash,
             breaks=self._breaks(),
             suspended=world.today.suspended,
+            journals={"/".join(key): told for key, told in world.requests.outcomes.items()},
             violations=sorted(set(violations)),
         )
 

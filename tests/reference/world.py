@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from fractions import Fraction
 
+from tests.reference.asking import Requests
 from tests.reference.batching import Line
 from tests.reference.books import Ledger
 from tests.reference.dates import Calendars
@@ -44,6 +45,7 @@ class World:
         self.priced_lines: dict[tuple[date, str], list[Line]] = {}  # by dealing date and asset
         self.allocations: dict[str, tuple[Fraction, Fraction]] = {}
         self.opened: dict[tuple, Fraction] = {}  # opening positions posted
+        self.requests = Requests()  # journals that other processes asked for
         self.breaks = Breaks()
         self.violations: list[str] = []
         self.run_date = date.min

@@ -26,10 +26,12 @@ FEEDS = (
     "risk_profile_parameters",
     "pots",
     "opening_positions",
+    "journal_sources",
     "closing_prices",
     "statements",
     "confirmations",
     "orders",
+    "journals",
 )
 Row = dict[str, str]
 
@@ -105,6 +107,12 @@ TABLES = {
         "breaks",
         lambda r: (r["book"], r["custodian_id"], r["asset_id"], r["class"]),
         lambda r: frozenset(r["states"].split()),
+    ),
+    "journal_states": Table(
+        ("journal", "state", "reason"),
+        "journals",
+        lambda r: r["journal"],
+        lambda r: (r["state"], r["reason"]),
     ),
     "suspended": Table(
         ("book", "asset_id"),
