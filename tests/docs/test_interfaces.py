@@ -81,8 +81,9 @@ def test_the_example_has_a_file_for_every_feed_with_its_header() -> None:
     for block in files:
         columns = contracts.feed(block.attributes["feed"]).column_names
         assert block.text.splitlines()[0] == ",".join(columns), block.attributes["file"]
-    # Actions on breaks are people's, and no order is cancelled; the example has none of them.
-    left_out = {"break_actions", "cancellations"}
+    # Actions on breaks are people's, no order is cancelled, and no other process asks for journals:
+    # the example has none of them.
+    left_out = {"break_actions", "cancellations", "journal_sources", "journals"}
     assert {block.attributes["feed"] for block in files} == set(FEED_ORDER) - left_out
 
 

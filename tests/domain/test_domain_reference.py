@@ -54,6 +54,13 @@ POSITIONS = {
     "asset_id": pl.String,
     "units": pl.Decimal(18, 6),
 }
+SOURCES = {
+    "source": pl.String,
+    "kind": pl.String,
+    "valid_from": pl.Date,
+    "valid_to": pl.Date,
+    "owner": pl.String,
+}
 
 
 def run(feeds: dict[str, list[dict]], known: dict[str, list[dict]] | None = None) -> dict:
@@ -66,6 +73,7 @@ def run(feeds: dict[str, list[dict]], known: dict[str, list[dict]] | None = None
         "risk_profile_parameters": PARAMETERS,
         "pots": POTS,
         "opening_positions": POSITIONS,
+        "journal_sources": SOURCES,
     }
     before = schemas | {"pots": POTS | {"status": pl.String}}
     seen = frame({"key": pl.String, "accepted_sha256": pl.String}, [])
@@ -245,3 +253,19 @@ def test_a_hold_of_a_replaced_set_ends_with_it() -> None:
     outputs = run({"risk_profiles": first + second})
     assert weights_on(outputs["core.risk_profiles"]) == {"B": "0.60", "CASH": "0.40"}
     assert outputs["stage.reference_holds"].is_empty()
+
+
+def test_a_process_is_registered_by_its_newest_version() -> None:
+    """The same key again replaces, another date adds; two values of one key are on hold."""
+    row = {"source": "fees", "kind": "charge", "valid_from": OLD, "owner": "team:a"}
+    known = [row, row | {"kind": "reversal"}]
+    landed_ = [row | {"owner": "team:b"}, row | {"valid_from": NEW, "valid_to": NEW}]
+    held = [row | {"kind": "reversal", "owner": name} for name in ("team:c", "team:d")]
+    outputs = run({"journal_sources": [*landed_, *held]}, {"journal_sources": known})
+    table = outputs["core.journal_sources"].sort("kind", "valid_from")
+    assert table.select("kind", "valid_from", "valid_to", "owner").rows() == [
+        ("charge", OLD, None, "team:b"),
+        ("charge", NEW, NEW, "team:a"),
+        ("reversal", OLD, None, "team:a"),
+    ]
+    assert outputs["stage.reference_holds"]["key"].to_list() == [f"fees|reversal|{OLD}"]

@@ -1,10 +1,13 @@
 """Journals of other processes: files in, runs, figures out; late, again, changed, taken back."""
 
+from collections.abc import Iterator
 from datetime import date
 
 import pytest
 
 from acme.domain.orders import order_id
+from acme.evidence import explain, times
+from orchestration.replay import replay
 from tests.scenarios.driver import D1, D2, D3, D4, Scenario, d
 
 HELD = {"A": {"EQ": "100", "USD": "50.00"}, "B": {"EQ": "10"}}
@@ -329,10 +332,8 @@ def test_a_date_run_again_finds_the_same(fees: Scenario) -> None:
 
 
 @pytest.mark.slow
-def test_a_replay_of_every_date_finds_the_same(whole: Scenario) -> None:
+def test_a_replay_finds_the_same_and_a_balance_is_explained(whole: Scenario) -> None:
     """On the whole lake: the second engine agrees, and so does a computation in memory."""
-    from orchestration.replay import replay  # noqa: PLC0415  slow to import
-
     scheme(whole)
     whole.land("journals", *charge("1", D1, "A", "EQ", "1.5"), *charge("2", D1, "B", "EQ", "11"))
     whole.run(D1)
@@ -345,3 +346,28 @@ def test_a_replay_of_every_date_finds_the_same(whole: Scenario) -> None:
         assert found.equal, found.differences
         assert found.same_bytes == found.tables
     assert whole.pot(D3, "A") == {("settled", "EQ"): d("100"), ("settled", "USD"): d("60.00")}
+    assert explained(whole, "pot/A", "EQ") == [
+        ("asked for by fees as 1: 1 of 2024-03-04", 2),
+        ("asked for by fees as r", 5),
+    ]
+    assert explained(whole, "custodian/NORTH", "USD") == [
+        ("asked for by fees as d: d of 2024-03-05", 2)
+    ]
+
+
+def explained(whole: Scenario, account: str, asset: str) -> list[tuple[str, object]]:
+    """Return who asked for the journals on an account, and by which row of a file."""
+    run = times.known_runs(whole.platform)[-1]
+    with times.session(whole.platform, run.known_from) as connection:
+        books = explain.Books(whole.platform, connection, run)
+        node = explain.explain_balance(books, account, asset)
+    assert node.holds()
+    asked = [n for n in everything(node) if n.what == "journal_request"]
+    assert {file.facts["feed"] for n in asked for file in n.because} == {"journals"}
+    return [(n.title, file.facts["row"]) for n in asked for file in n.because]
+
+
+def everything(node: explain.Node) -> Iterator[explain.Node]:
+    yield node
+    for child in node.because:
+        yield from everything(child)
