@@ -13,6 +13,7 @@ from pathlib import Path
 
 from acme.domain.calendars import Calendars
 from acme.lakehouse import contracts
+from tests.histories.asking import Asking
 from tests.histories.chance import Chance
 from tests.histories.custodians import Custodians
 from tests.histories.runner import MemoryPlatform
@@ -26,10 +27,12 @@ FEEDS = (
     "risk_profile_parameters",
     "pots",
     "opening_positions",
+    "journal_sources",
     "closing_prices",
     "confirmations",
     "statements",
     "orders",
+    "journals",
 )
 CLOCKS = (("12:00", "Europe/London"), ("12:00", "Europe/London"), ("16:00", "America/New_York"))
 
@@ -112,6 +115,11 @@ class Generator:
             )
             for n in range(worlds)
         ]
+        # A chance of their own: what else happens in a history does not hang on them.
+        self.asking = [
+            Asking(world, Chance(f"{seed}:{n}:journals", kinds, counts))
+            for n, world in enumerate(self.worlds)
+        ]
         self.of_asset = {a.asset_id: (w, a) for w in self.worlds for a in w.assets}
         self.custodians = Custodians(
             self.chance,
@@ -164,6 +172,7 @@ class Generator:
                 before = date.fromisoformat(row["as_of"])
                 custodian = CANARY if book == "canary" else at
                 self.custodians.moves.append((before, custodian, asset, Decimal(row["units"])))
+        files += [asking.registered() for asking in self.asking]
         return merged(files)
 
     def play(self, land: Callable[[date, list[File]], MemoryPlatform]) -> Case:
@@ -173,6 +182,8 @@ class Generator:
         for run_date in self.dates:
             files = self.opening() if run_date == self.dates[0] else []
             files = files + merged([f for w in self.worlds for f in w.before(run_date)])
+            close = self.calendars.dealing.prev(run_date)
+            files += merged([f for a in self.asking for f in a.before(run_date, close)])
             files += merged(self.custodians.confirmations(run_date))
             files += merged(statements.before(run_date), whole=True)
             self.case.days.append((run_date, files))
@@ -182,7 +193,16 @@ class Generator:
             for row in platform.sent("cash.csv"):
                 sign = 1 if row["direction"] == "IN" else -1
                 self.custodians.paid(row["to"], run_date, sign * Decimal(row["amount"]))
+            self._moved(run_date, platform)
         return self.case
+
+    def _moved(self, run_date: date, platform: MemoryPlatform) -> None:
+        """Let the custodians hold what the journals of a run say that came to them or left."""
+        moved = platform.frame("stage.requested_postings").select("account", "asset_id", "quantity")
+        for account, asset, quantity in moved.iter_rows():
+            kind, _, custodian = account.partition("/")
+            if kind == "custodian":
+                self.custodians.moves.append((run_date, custodian, asset, -quantity))
 
 
 def merged(files: Sequence[File], *, whole: bool = False) -> list[File]:

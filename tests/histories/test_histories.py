@@ -34,7 +34,7 @@ def test_no_check_is_violated_in_random_histories() -> None:
     assert batch.difference is None, _told(batch)
     assert batch.day_histories == 14 * 6
     # Every check of every process on every date, the second engine's stand-in included.
-    assert batch.checks == 15 * 6
+    assert batch.checks == 18 * 6
     assert sum(batch.kinds[kind] > 0 for kind in ALL) > len(ALL) * 2 // 3
     for outcome in ("order settled", "reversal", "line that crosses", "break quantity"):
         assert batch.outcomes[outcome] > 0, outcome
