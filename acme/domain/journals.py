@@ -16,7 +16,7 @@ import polars as pl
 
 from acme.domain import ledger
 from acme.domain import quantities as q
-from acme.domain.admission import BOOKED_STATES, PENDING_STATES
+from acme.domain.admission import BOOKED_STATES
 from acme.domain.booking import custodian_of
 from acme.domain.orders import order_id
 
@@ -44,27 +44,9 @@ MOVES: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
         frozenset({POT, CUSTODIAN, _ADJUSTMENTS}),
     ),
 }
-# In the order in which they are looked for: the first that applies is told.
-REASONS: Final = (
-    "source_not_registered",
-    "event_in_the_future",
-    "unknown_journal",
-    "not_reversible",
-    "already_reversed",
-    "account_not_allowed",
-    "unknown_pot",
-    "wrong_book",
-    "closed_pot",
-    "unknown_asset",
-    "wrong_custodian",
-    "too_many_decimals",
-    "nothing_to_post",
-    "unbalanced",
-    "insufficient_units",
-    "insufficient_cash",
-)
+NOTHING: Final = pl.lit(0, dtype=pl.Int128)
 OBJECTION: Final[dict[str, pl.DataType]] = {"request_id": pl.String(), "reason": pl.String()}
-FLOW: Final = ["request_id", "book", "account", "asset_id"]
+ACCOUNT: Final = ["book", "account", "asset_id"]
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -77,7 +59,7 @@ def gathered(rows: pl.DataFrame) -> pl.DataFrame:
     file states a head or a line in two ways, each of its rows stands for itself.
     """
     group = ["sequence", *KEY]
-    distinct = rows.sort("row").unique([*group, *HEAD, *LINE], keep="first")
+    distinct = _each_once(rows, [*group, *HEAD, *LINE, "file_sha256", "landed_at"])
     texts = [pl.col(name).cast(pl.String) for name in LINE]
     told = distinct.with_columns(
         pl.struct(texts).struct.json_encode().alias("_text"),
@@ -107,23 +89,29 @@ def lines_of(rows: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
         )
     )
     return (
-        rows.join(ids, on=[*KEY, "sequence"])
-        .sort("row")
-        .unique(["request_id", "line"], keep="first")
-        .select("request_id", *KEY, *HEAD, *LINE, "file_sha256", pl.col("row").cast(pl.Int64))
+        _each_once(
+            rows.join(ids, on=[*KEY, "sequence"]),
+            ["request_id", *KEY, *HEAD, *LINE, "file_sha256"],
+        )
+        .with_columns(pl.col("row").cast(pl.Int64))
         .sort("request_id", "line")
     )
 
 
+def _each_once(rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Return rows that differ in `columns`, each with the first `row` that has it."""
+    return rows.group_by(columns).agg(pl.col("row").min())
+
+
 def originals_of(lines: pl.DataFrame) -> pl.DataFrame:
     """Return request_id, original (a request_id), run_date of every reversal among the lines."""
-    wanted = lines.filter(pl.col("kind") == REVERSAL).unique("request_id", keep="first")
+    wanted = lines.filter(pl.col("kind") == REVERSAL).unique("request_id", maintain_order=True)
     ids = [order_id(*names) for names in wanted.select("source", "reverses").iter_rows()]
     return wanted.select(
         "request_id",
         pl.Series("original", ids, dtype=pl.String),
         pl.col("reverses_run_date").alias("run_date"),
-    ).sort("request_id")
+    )
 
 
 # ---- what is known ------------------------------------------------------------------------------
@@ -182,8 +170,6 @@ def committed_cash(orders: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
     pence = (
         pl.when(pl.col("state").is_in(sorted(BOOKED_STATES)))
         .then(q.minor("consideration"))
-        .when(~pl.col("state").is_in(sorted(PENDING_STATES)))
-        .then(pl.lit(0, dtype=pl.Int128))
         .when(pl.col("quantity_type") == "A")
         .then(q.minor("amount"))
         .otherwise(q.stressed_cost_expr(q.minor("units"), pl.col("_price"), pl.col("_stress")))
@@ -202,7 +188,7 @@ def committed_cash(orders: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
 class Judged:
     """requests: one row per journal, of core.journal_requests and `reverses_journal`.
 
-    flows: FLOW, journal_id, quantity (Int128, none zero) of the booked ones: their postings.
+    flows: request_id, ACCOUNT, journal_id, quantity (Int128, none zero): what is to be posted.
     """
 
     requests: pl.DataFrame
@@ -217,7 +203,7 @@ def judge(lines: pl.DataFrame, terms: Terms) -> Judged:
     """
     requests = _requests(lines)
     is_reversal = pl.col("kind") == REVERSAL
-    own = _flows(lines.filter(~is_reversal))
+    own = _flows(lines)
     none = originals_of(lines.clear())
     objections = _objections(
         requests.filter(~is_reversal), _known(none, requests, terms), own, terms
@@ -252,7 +238,7 @@ def judge(lines: pl.DataFrame, terms: Terms) -> Judged:
         .sort("request_id")
     )
     booked = outcome.filter(pl.col("state") == "booked").select("request_id", "journal_id")
-    return Judged(outcome, moving.join(booked, on="request_id").sort(FLOW))
+    return Judged(outcome, moving.join(booked, on="request_id").sort("request_id", *ACCOUNT))
 
 
 def _journal_id(kind: str, request: str) -> pl.Expr:
@@ -261,11 +247,9 @@ def _journal_id(kind: str, request: str) -> pl.Expr:
 
 def _requests(lines: pl.DataFrame) -> pl.DataFrame:
     """Return the head of every journal."""
-    return (
-        lines.group_by("request_id", *KEY, "book", "kind", "event_time", "description")
-        .agg(pl.len().cast(pl.Int32).alias("lines"), pl.col("file_sha256").first())
-        .sort("request_id")
-    )
+    return lines.group_by(
+        "request_id", *KEY, "book", "kind", "event_time", "description", "file_sha256"
+    ).agg(pl.len().cast(pl.Int32).alias("lines"))
 
 
 def _known(named: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> pl.DataFrame:
@@ -290,10 +274,9 @@ def _known(named: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> pl.Data
         pl.lit(value=True).alias("today"),
     )
     known = pl.concat([before.select(columns), now.select(columns)])
-    done = terms.earlier.filter((pl.col("state") == "booked") & pl.col("reverses").is_not_null())
+    done = terms.earlier.filter(pl.col("state") == "booked")["reverses"].implode()
     return named.join(known, on=["original", "run_date"], how="left").with_columns(
-        pl.col("today").fill_null(value=False),
-        pl.col("original").is_in(done["reverses"].implode()).alias("taken_back"),
+        pl.col("original").is_in(done).alias("taken_back")
     )
 
 
@@ -302,22 +285,21 @@ def _taken_back(lines: pl.DataFrame, originals: pl.DataFrame, terms: Terms) -> p
     columns = ["request_id", "book", "account", "asset_id", "quantity"]
     known = pl.concat([frame.select(columns) for frame in (terms.earlier_lines, lines)])
     return (
-        originals.filter(pl.col("original_kind") != REVERSAL)
-        .select("request_id", "original")
+        originals.select("request_id", "original")
         .join(known.rename({"request_id": "original"}), on="original")
         .with_columns(pl.lit(REVERSAL).alias("kind"), -pl.col("quantity"))
     )
 
 
 def _flows(lines: pl.DataFrame) -> pl.DataFrame:
-    """Return FLOW, kind, place, quantity: what each journal adds to each account, if booked."""
+    """Return request_id, ACCOUNT, kind, place, quantity: what each adds to whom, if booked.
+
+    A reversal's own lines add nothing. A field is missing only where nobody may ask for the kind.
+    """
     place = pl.col("account").str.extract(r"^(pot|custodian)/").fill_null(pl.col("account"))
     return (
-        lines.select(*FLOW, "kind", q.minor("quantity").alias("quantity"))
-        # A field is missing only where the kind is none that anybody may ask for.
-        .drop_nulls()
-        .group_by(*FLOW, "kind")
-        .agg(pl.col("quantity").sum())
+        lines.group_by("request_id", *ACCOUNT, "kind")
+        .agg(q.minor("quantity").sum())
         .filter(pl.col("quantity") != 0)
         .with_columns(place.alias("place"))
     )
@@ -348,6 +330,7 @@ def _objections(
     )
     sums = flows.group_by("request_id", "asset_id").agg(pl.col("quantity").sum())
     heads = originals.join(requests.select("request_id", "book"), on="request_id")
+    # In the order in which reasons are told.
     against = {
         "source_not_registered": requests.join(may, on=["source", "kind"], how="anti"),
         "event_in_the_future": requests.filter(pl.col("event_time") > terms.known_at),
@@ -374,38 +357,28 @@ def _objections(
         "unbalanced": sums.filter(pl.col("quantity") != 0),
     }
     found = [
-        frame.select(
-            "request_id",
-            pl.lit(reason).alias("reason"),
-            pl.lit(REASONS.index(reason)).alias("_rank"),
-        )
+        frame.select("request_id", pl.lit(reason).alias("reason"))
         for reason, frame in against.items()
     ]
-    return (
-        pl.concat(found)
-        .sort("_rank")
-        .unique("request_id", keep="first")
-        .select(pl.col(name).cast(dtype) for name, dtype in OBJECTION.items())
-    )
+    return pl.concat(found).unique("request_id", keep="first", maintain_order=True)
 
 
 def _not_allowed(flows: pl.DataFrame) -> pl.DataFrame:
     """Return the flows between accounts that are not of their kind of journal."""
     allowed = pl.DataFrame(
         [
-            (kind, place, gives)
+            (kind, place, sign)
             for kind, sides in MOVES.items()
-            for gives, places in enumerate(sides)
+            for places, sign in zip(sides, (-1, 1), strict=True)
             for place in sorted(places)
         ],
-        schema={"kind": pl.String, "place": pl.String, "_gives": pl.Int32},
+        schema={"kind": pl.String, "place": pl.String, "_sign": pl.Int128},
         orient="row",
     )
-    gives = (pl.col("quantity") > 0).cast(pl.Int32).alias("_gives")
     return (
         flows.filter(pl.col("kind") != REVERSAL)
-        .with_columns(gives)
-        .join(allowed, on=["kind", "place", "_gives"], how="anti")
+        .with_columns(pl.col("quantity").sign().alias("_sign"))
+        .join(allowed, on=["kind", "place", "_sign"], how="anti")
     )
 
 
@@ -421,23 +394,23 @@ def _in_turn(
     what it is given. So only journals on the others, and reversals, are looked at one by one.
     """
     short = _short_accounts(flows, terms)
+    contested = flows.join(short, on=ACCOUNT, how="semi")
     taking_back = originals.join(requests, on="request_id", how="semi")
     today = dict(taking_back.filter("today").select("request_id", "original").iter_rows())
     watched = {
-        *flows.join(short, on=FLOW[1:], how="semi")["request_id"],
+        *contested["request_id"],
         *taking_back["request_id"],
         *today.values(),
     }
     turns = _Turns(
         currency=terms.currency,
-        free={tuple(key): free for *key, free in short.select([*FLOW[1:], "free"]).iter_rows()},
+        free={tuple(key): free for *key, free in short.select([*ACCOUNT, "free"]).iter_rows()},
         today=today,
         originals=dict(taking_back.select("request_id", "original").iter_rows()),
     )
     moves: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
-    for request, *key, quantity in (
-        flows.join(short, on=FLOW[1:], how="semi").select([*FLOW, "quantity"]).iter_rows()
-    ):
+    columns = ["request_id", *ACCOUNT, "quantity"]
+    for request, *key, quantity in contested.select(columns).iter_rows():
         moves[request].append((tuple(key), quantity))
     ordered = requests.filter(pl.col("request_id").is_in(sorted(watched))).sort("event_time", *KEY)
     found = [
@@ -455,24 +428,26 @@ def _short_accounts(flows: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     Custodians are the contra side: what pots and suspense cover, they hold.
     """
     asked = (
-        flows.filter((pl.col("place") != CUSTODIAN) & (pl.col("quantity") < 0))
-        .group_by(FLOW[1:])
-        .agg(pl.col("quantity").sum().alias("_asked"))
+        flows.filter(pl.col("place") != CUSTODIAN)
+        .group_by(ACCOUNT)
+        .agg(pl.min_horizontal("quantity", NOTHING).sum().alias("_asked"))
     )
     settled = terms.balances.filter(pl.col("state") == ledger.SETTLED).select(
-        *FLOW[1:], q.minor("quantity").alias("_settled")
+        *ACCOUNT, q.minor("quantity").alias("_settled")
     )
     is_cash = pl.col("asset_id") == terms.currency
     return (
-        asked.join(settled, on=FLOW[1:], how="left")
+        asked.join(settled, on=ACCOUNT, how="left")
         .join(terms.committed, on=["book", "account"], how="left")
-        .with_columns(
-            pl.col("_settled").fill_null(0)
-            - pl.when(is_cash).then(pl.col("committed").fill_null(0)).otherwise(0)
+        .select(
+            *ACCOUNT,
+            "_asked",
+            # What there is not counts as nothing.
+            pl.sum_horizontal("_settled", pl.when(is_cash).then(-1 * pl.col("committed"))).alias(
+                "free"
+            ),
         )
-        .filter(pl.col("_settled") + pl.col("_asked") < 0)
-        .select(*FLOW[1:], pl.col("_settled").alias("free"))
-        .sort(FLOW[1:])
+        .filter(pl.col("free") + pl.col("_asked") < 0)
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -24,8 +25,8 @@ from journal_frames import (
 )
 
 from acme.domain import journals
-from acme.domain.admission import BOOKED_STATES, PENDING_STATES
 from acme.domain.orders import order_id
+from acme.domain.quantities import QuantityOverflowError
 
 CHARGES = "suspense/charges"
 
@@ -257,6 +258,12 @@ def test_each_reason_goes_before_the_later_ones() -> None:
     ]
 
 
+def test_a_rejected_journal_says_so() -> None:
+    (row,) = journals.judge(lines(charge("1", "A", "EQ", "11")), TERMS).requests.to_dicts()
+    assert (row["state"], row["reason"]) == ("rejected", "insufficient_units")
+    assert row["journal_id"] is None
+
+
 def test_one_that_is_rejected_leaves_the_others_alone() -> None:
     bad, good = charge("1", "A", "EQ", "11"), charge("2", "A", "EQ", "10")
     assert judged(bad, good) == {"1": "insufficient_units", "2": "booked"}
@@ -321,8 +328,18 @@ def test_unreserved_buys_speak_for_cash() -> None:
     assert committed(state="executed", consideration="7.49", **amount) == [7_490_000]
     assert committed(reserved="7.50", **amount) == []
     assert committed(side="S") == []
-    assert committed(state="settled") == [0]
-    assert {"settled", "rejected", "cancelled"}.isdisjoint(BOOKED_STATES | PENDING_STATES)
+    # 5,000,000 units that were never priced cost a penny; what is booked needs no price.
+    assert committed(asset_id="U", units="5000000") == [10_000]
+    assert committed(asset_id="none", state="executed", consideration="9.87") == [9_870_000]
+
+
+def test_a_cost_beyond_128_bits_is_refused() -> None:
+    dear = PRICED.with_columns(
+        pl.lit(Decimal(999999999999)).cast(pl.Decimal(18, 6)).alias("last_price")
+    )
+    rows = orders({"side": "B", "quantity_type": "U", "units": "999999999999"})
+    with pytest.raises(QuantityOverflowError, match="stressed cost"):
+        journals.committed_cash(rows, dear)
 
 
 def test_buys_of_a_pot_add_up() -> None:
@@ -392,6 +409,45 @@ def test_one_that_is_refused_leaves_its_cover_to_the_next() -> None:
 def test_reserved_units_are_not_charged() -> None:
     # 10 are settled, 99 reserved.
     assert judged(charge("1", "A", "EQ", "10.0001"))["1"] == "insufficient_units"
+    reserved = balances(
+        {"account": "pot/A", "asset_id": "USD", "state": "reserved", "quantity": "9"}
+    )
+    assert judged(charge("1", "A", "USD", "1"), balances=reserved) == {"1": "insufficient_cash"}
+
+
+def test_books_share_no_cover() -> None:
+    """The suspense account has the same name in both books, and 3.00 in one."""
+    paid = [(CHARGES, "USD", "-3"), ("custodian/CANARY", "USD", "3")]
+    canary = journal("c", "charge_paid", *paid, book="canary")
+    live = journal("l", "charge_paid", (CHARGES, "USD", "-3"), ("custodian/NORTH", "USD", "3"))
+    assert judged(canary, live) == {"c": "insufficient_cash", "l": "booked"}
+    both = pl.concat(
+        [
+            TERMS.balances,
+            balances({"book": "canary", "account": CHARGES, "asset_id": "USD", "quantity": "3"}),
+        ]
+    )
+    assert judged(canary, live, balances=both) == {"c": "booked", "l": "booked"}
+
+
+def test_the_cash_of_a_pot_covers_no_units() -> None:
+    only_cash = balances({"account": "pot/A", "asset_id": "USD", "quantity": "50"})
+    assert judged(charge("1", "A", "EQ", "1"), balances=only_cash) == {"1": "insufficient_units"}
+
+
+def test_an_overdrawn_pot_may_be_given_to() -> None:
+    """-5 of cash: 3 come in, and units go out; no cash does."""
+    overdrawn = balances(
+        {"account": "pot/A", "asset_id": "USD", "quantity": "-5"},
+        {"account": "pot/A", "asset_id": "EQ", "quantity": "2"},
+    )
+    paid = journal("in", "distribution", ("custodian/NORTH", "USD", "-3"), ("pot/A", "USD", "3"))
+    asked = [paid, charge("eq", "A", "EQ", "2"), charge("usd", "A", "USD", "0.01")]
+    assert judged(*asked, balances=overdrawn) == {
+        "in": "booked",
+        "eq": "booked",
+        "usd": "insufficient_cash",
+    }
 
 
 # ---- reversals ----------------------------------------------------------------------------------
@@ -461,6 +517,14 @@ def test_another_source_cannot_take_it_back() -> None:
     known = pl.concat([EVERY_KIND, sources({"source": "other", "kind": "reversal"})])
     rows = reversal("r", "old", source="other")
     assert judged(rows, sources=known, **booked_before()) == {"r": "unknown_journal"}
+
+
+def test_a_reversal_of_two_lines_is_one() -> None:
+    (row,) = reversal("r", "old")
+    found = journals.judge(lines([row, row | {"line": 2}]), terms(**booked_before()))
+    assert outcomes(found) == {"r": "booked"}
+    assert found.requests["lines"].to_list() == [2]
+    assert found.flows["quantity"].to_list() == [4_000_000, -4_000_000]
 
 
 def test_the_second_of_two_reversals_comes_too_late() -> None:
@@ -537,6 +601,7 @@ def test_the_order_of_its_rows_does_not_matter() -> None:
 def test_equal_rows_count_once() -> None:
     rows = charge("1", "A", "EQ", "1.5")
     assert gathered(rows, rows)["lines"].to_list() == gathered(rows)["lines"].to_list()
+    assert gathered(rows, rows)["row"].to_list() == [2]
     kept = journals.lines_of(landed(rows, rows), gathered(rows))
     assert kept.select("line", "row").rows() == [(1, 2), (2, 3)]
 
@@ -583,6 +648,8 @@ def test_every_reason_stands_in_the_contract_of_the_lake() -> None:
     from acme.lakehouse import contracts  # noqa: PLC0415  a test of both
 
     stated = contracts.table("core", "journal_requests").column("reason").enum
-    assert stated == journals.REASONS
+    text = Path(journals.__file__).read_text("utf-8")
+    assert stated is not None
+    assert [f'"{reason}"' in text for reason in stated] == [True] * 16
     kinds = contracts.table("core", "journal_sources").column("kind").enum
     assert kinds == (*journals.MOVES, journals.REVERSAL)
