@@ -88,7 +88,6 @@ class Books:
         self.run = run
         self.origins = Origins(platform, self.rows)
         self._told: dict[str, str] = {}
-        self._requests: dict[str, list[Row]] = {}
 
     def rows(self, text: str, values: Sequence[object] = ()) -> list[Row]:
         """Return a query's rows by column name."""
@@ -335,8 +334,8 @@ class Books:
 
     # ---- journals -------------------------------------------------------------------------------
 
-    def requested(self, journals: Iterable[str]) -> None:
-        """Find which of these journals other processes asked for, by which lines of which files."""
+    def requests(self, journals: Iterable[str]) -> dict[str, list[Row]]:
+        """Return the lines by which other processes asked for those of the journals they did."""
         lines = self.rows(
             "SELECT q.run_date, q.journal_id, q.source, q.journal_ref, q.kind, q.description,"
             " q.event_time, l.line, l.account, l.asset_id, l.file_sha256, l.row"
@@ -345,12 +344,14 @@ class Books:
             " WHERE q.journal_id IN (SELECT unnest(?)) ORDER BY q.journal_id, l.line",
             [sorted(set(journals))],
         )
-        self._requests = _grouped(lines, "journal_id")
+        return _grouped(lines, "journal_id")
 
-    def journal(self, row: Row, orders: dict[str, Node]) -> list[Node]:
+    def journal(
+        self, row: Row, orders: dict[str, Node], requests: dict[str, list[Row]]
+    ) -> list[Node]:
         """Return what a journal follows from; an order is told once, then referred to."""
         told = []
-        asked = self._requests.get(row["journal_id"])
+        asked = requests.get(row["journal_id"])
         if asked:
             told.append(self._request(row, asked))
         if row["reverses"]:
@@ -428,12 +429,12 @@ def explain_balance(
             + (f" in {asset}" if asset else "")
         )
     orders = books.orders(r["order_id"] for r in postings if r["order_id"])
-    books.requested(r["journal_id"] for r in postings if not r["order_id"])
+    requests = books.requests(r["journal_id"] for r in postings if not r["order_id"])
     by_key = defaultdict(list)
     for r in postings:
         by_key[r["book"], r["asset_id"], r["state"]].append(r)
     nodes = [
-        _figure(books, key, figures.get(key, Decimal(0)), by_key.get(key, []), orders)
+        _figure(books, key, figures.get(key, Decimal(0)), by_key.get(key, []), orders, requests)
         for key in sorted(figures.keys() | by_key.keys())
     ]
     proven = all(n.facts["proven"] for n in nodes)
@@ -476,6 +477,7 @@ def _figure(
     figure: Decimal,
     postings: list[Row],
     orders: dict[str, Node],
+    requests: dict[str, list[Row]],
 ) -> Node:
     book, asset, state = key
     total = sum((r["quantity"] for r in postings), Decimal(0))
@@ -514,7 +516,7 @@ def _figure(
                     "reverses",
                     "reversed_by",
                 ),
-                books.journal(r, orders),
+                books.journal(r, orders, requests),
             )
             for r in postings
         ],

@@ -184,5 +184,5 @@ def test_a_reversal_is_linked_both_ways() -> None:
         "order_id": None,
         "journal_id": "x",
     }
-    titles = [n.title for n in Books.journal(object.__new__(Books), row, {})]
+    titles = [n.title for n in Books.journal(object.__new__(Books), row, {}, {})]
     assert titles == ["reverses journal allocation:1", "reversed by journal reversal:2"]
