@@ -105,7 +105,7 @@ def _each_once(rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
 
 def originals_of(lines: pl.DataFrame) -> pl.DataFrame:
     """Return request_id, original (a request_id), run_date of every reversal among the lines."""
-    wanted = lines.filter(pl.col("kind") == REVERSAL).unique("request_id", maintain_order=True)
+    wanted = lines.filter(pl.col("kind") == REVERSAL).unique("request_id")
     ids = [order_id(*names) for names in wanted.select("source", "reverses").iter_rows()]
     return wanted.select(
         "request_id",
@@ -164,9 +164,8 @@ def committed_cash(orders: pl.DataFrame, assets: pl.DataFrame) -> pl.DataFrame:
         on="asset_id",
         how="left",
     )
-    q.assert_bounds(
-        "stressed cost", q.largest(buys, "units"), q.largest(buys, "_price"), 4 * q.RATIO_SCALE
-    )
+    stressed = q.RATIO_SCALE + q.largest(buys, "_stress")
+    q.assert_bounds("stressed cost", q.largest(buys, "units"), q.largest(buys, "_price"), stressed)
     pence = (
         pl.when(pl.col("state").is_in(sorted(BOOKED_STATES)))
         .then(q.minor("consideration"))
@@ -360,7 +359,7 @@ def _objections(
         frame.select("request_id", pl.lit(reason).alias("reason"))
         for reason, frame in against.items()
     ]
-    return pl.concat(found).unique("request_id", keep="first", maintain_order=True)
+    return pl.concat(found).unique("request_id", keep="first")
 
 
 def _not_allowed(flows: pl.DataFrame) -> pl.DataFrame:
@@ -368,8 +367,8 @@ def _not_allowed(flows: pl.DataFrame) -> pl.DataFrame:
     allowed = pl.DataFrame(
         [
             (kind, place, sign)
-            for kind, sides in MOVES.items()
-            for places, sign in zip(sides, (-1, 1), strict=True)
+            for kind, (takes, gives) in MOVES.items()
+            for sign, places in ((-1, takes), (1, gives))
             for place in sorted(places)
         ],
         schema={"kind": pl.String, "place": pl.String, "_sign": pl.Int128},

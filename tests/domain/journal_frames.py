@@ -140,6 +140,7 @@ TERMS = Terms(
         [
             {"asset_id": "EQ", "custodian_id": "NORTH", "unit_decimals": 4},
             {"asset_id": "BD", "custodian_id": "SOUTH", "unit_decimals": 0},
+            {"asset_id": "FX", "custodian_id": "SOUTH", "unit_decimals": 6},
             {"asset_id": "USD", "custodian_id": "NORTH", "unit_decimals": 2},
         ],
     ),

@@ -333,11 +333,18 @@ def test_unreserved_buys_speak_for_cash() -> None:
     assert committed(asset_id="none", state="executed", consideration="9.87") == [9_870_000]
 
 
-def test_a_cost_beyond_128_bits_is_refused() -> None:
+@pytest.mark.parametrize(("price", "fits"), [("840000000000", True), ("860000000000", False)])
+def test_a_cost_beyond_128_bits_is_refused(price: str, *, fits: bool) -> None:
+    """1,000,000 units at a stress of 1: 10^12 · 0.86 · 10^18 · 2 · 10^8 is above 2^127."""
     dear = PRICED.with_columns(
-        pl.lit(Decimal(999999999999)).cast(pl.Decimal(18, 6)).alias("last_price")
+        pl.lit(Decimal(price)).cast(pl.Decimal(18, 6)).alias("last_price"),
+        pl.lit(Decimal(1)).cast(pl.Decimal(9, 8)).alias("stress"),
     )
-    rows = orders({"side": "B", "quantity_type": "U", "units": "999999999999"})
+    rows = orders({"side": "B", "quantity_type": "U", "units": "1000000"})
+    if fits:
+        found = journals.committed_cash(rows, dear)["committed"]
+        assert found.to_list() == [1_680_000_000_000_000_000_010_000]
+        return
     with pytest.raises(QuantityOverflowError, match="stressed cost"):
         journals.committed_cash(rows, dear)
 
@@ -398,6 +405,14 @@ def test_what_comes_in_before_covers_what_goes_out_after() -> None:
     after = journal("in", "distribution", *paid, at=NOON + timedelta(minutes=1))
     assert judged(out, before) == {"in": "booked", "out": "booked"}
     assert judged(out, after) == {"in": "booked", "out": "insufficient_units"}
+
+
+def test_what_comes_in_later_covers_nothing_not_even_the_last_of_six_decimals() -> None:
+    held = balances({"account": "pot/A", "asset_id": "FX", "quantity": "9.999999"})
+    out = charge("out", "A", "FX", "10", at=NOON)
+    moves = [("custodian/SOUTH", "FX", "-1"), ("pot/A", "FX", "1")]
+    after = journal("in", "distribution", *moves, at=NOON + timedelta(minutes=1))
+    assert judged(out, after, balances=held) == {"out": "insufficient_units", "in": "booked"}
 
 
 def test_one_that_is_refused_leaves_its_cover_to_the_next() -> None:
