@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 
-from acme.lakehouse import contracts
 from acme.lakehouse.home import event_clock
-from acme.lakehouse.lake import attach, open_catalog
+from acme.lakehouse.lake import open_catalog
 from acme.lakehouse.platform import Platform
 
 FUNCTIONS: Final = ("balances", "positions", "prices", "breaks", "batches", "runs")
@@ -294,40 +293,6 @@ def _prepare(connection: duckdb.DuckDBPyConnection, runs: list[KnownRun], curren
     }
     for call, text in macros.items():
         connection.execute(f"CREATE TEMP MACRO {call} AS TABLE {text}")
-
-
-def _show_teams(platform: Platform, connection: duckdb.DuckDBPyConnection, text: str) -> None:
-    """Put the newest versions of the tables of those teams that a query names into its reach.
-
-    They are made after their date was published, so the publication's snapshot has them not.
-    """
-    named = [team for team in contracts.team_schemas() if f"{team}." in text]
-    if not named:
-        return
-    attach(connection, platform.home, platform.url, "teams", read_only=True)
-    for schema in named:
-        connection.execute(f'CREATE SCHEMA memory."{schema}"')
-        tables = connection.execute(
-            "SELECT table_name FROM information_schema.tables"
-            " WHERE table_catalog = 'teams' AND table_schema = ?",
-            [schema],
-        ).fetchall()
-        for (name,) in tables:
-            view = f'memory."{schema}"."{name}"'
-            connection.execute(f'CREATE VIEW {view} AS FROM teams."{schema}"."{name}"')
-    connection.execute("SET search_path = 'memory.main,lake.core'")
-
-
-def query(
-    platform: Platform, text: str, known_at: datetime | None = None
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run a query in a session; column names and rows."""
-    with session(platform, known_at) as connection:
-        if known_at is None:
-            _show_teams(platform, connection, text)
-        result = connection.execute(text)
-        names = [column[0] for column in result.description or []]
-        return names, result.fetchall()
 
 
 def instant(text: str) -> datetime:
