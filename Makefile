@@ -39,6 +39,8 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
 	$(BIN)/python -m orchestration.workspace --check
+	$(BIN)/python -m orchestration.catalogue --check
+	$(BIN)/python -m orchestration.code_owners --check
 	$(BIN)/python -m orchestration.declared_check
 	$(BIN)/python -m orchestration.contract_check --check
 
@@ -56,4 +58,6 @@ docs: $(READY) ## Write what is derived from contracts, states and folders anew
 	$(BIN)/python -m acme.operations.state_pictures
 	$(BIN)/python -m acme.operations.dbt_sources
 	$(BIN)/python -m orchestration.workspace
+	$(BIN)/python -m orchestration.catalogue
+	$(BIN)/python -m orchestration.code_owners
 	$(BIN)/python -m orchestration.contract_check
