@@ -35,14 +35,14 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m orchestration.declared_check
+	$(BIN)/python -m orchestration.contract_check --check
+	$(BIN)/python -m orchestration.catalogue --check
+	$(BIN)/python -m orchestration.code_owners --check
 	$(BIN)/python -m acme.lakehouse.contract_docs --check
 	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
 	$(BIN)/python -m orchestration.workspace --check
-	$(BIN)/python -m orchestration.catalogue --check
-	$(BIN)/python -m orchestration.code_owners --check
-	$(BIN)/python -m orchestration.declared_check
-	$(BIN)/python -m orchestration.contract_check --check
 
 histories: $(READY) ## Hold 10,000 random day-histories against the reference
 	$(BIN)/python -m tests.histories --days 10000 $(ARGS)
