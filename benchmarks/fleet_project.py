@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -216,11 +217,11 @@ def _scenario(dataset: str, charge: str) -> dict[str, object]:
         "pot_id": "A",
         "member_ref": "M",
         "risk_profile_id": "R",
-        "opened_on": "2024-01-02",
+        "opened_on": date(2024, 1, 2),
     }
     return {
         "scenario": "An open pot pays, a closed one does not.",
-        "date": "2024-03-04",
+        "date": date(2024, 3, 4),
         "given": {
             "core.pots": [{**pot, "status": "open"}, {**pot, "pot_id": "B", "status": "closed"}]
         },

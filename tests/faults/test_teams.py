@@ -7,16 +7,25 @@ published dates. docs/teams.md has the table.
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import httpx
+import psutil
 import pytest
+import yaml
 
+from acme.lakehouse.home import Home
+from acme.lakehouse.platform import open_platform
+from orchestration import runner
 from tests.orchestration.folders import Folders
 from tests.scenarios.conftest import VARIABLES, copy_of
 from tests.scenarios.driver import D0, D1, D2, D3, Scenario
@@ -47,16 +56,10 @@ class Copy:
         return self.python("acme.cli.main", *arguments, **settings)
 
     def python(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "ACME_HOME": str(self.home),
-            "ACME_POSTGRES_URL": self.url,
-            "ACME_CLOCK": "event",
-            "PYTHONPATH": str(self.root),
-            **settings,
-        }
         return subprocess.run(
             [sys.executable, "-m", *arguments],
-            cwd=self.root, env=environment, capture_output=True, text=True, check=False,
+            cwd=self.root, env=self.environment(**settings),
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     def team(self, team: str, code: str = COUNT, **more: Any) -> None:
@@ -65,6 +68,53 @@ class Copy:
             f"{team}/pots", "Calculation", code.replace("TEAM", team),
             **({"reads": ["core.pots"], "writes": [f"{team}.pots"]} | more),
         )  # fmt: skip
+
+    @contextmanager
+    def served(self, workspace: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
+        """Serve a workspace as `acme up` does; yields what asks it by GraphQL."""
+        with patch.dict(os.environ, ACME_POSTGRES_URL=self.url, ACME_CLOCK="event"):
+            variables = runner.dagster_environment(open_platform(Home(self.home)))
+        settings = self.home / "dagster" / "dagster.yaml"
+        text = settings.read_text("utf-8")
+        settings.write_text(text.replace("startup_timeout: 120", f"startup_timeout: {LIMIT}"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [Path(sys.executable).parent / "dagster-webserver", "-w", workspace]
+        server = subprocess.Popen(
+            [*command, "-h", "127.0.0.1", "-p", str(port)],
+            cwd=self.root, env=self.environment(**variables),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+        def ask(query: str) -> dict[str, Any]:
+            while server.poll() is None:
+                with suppress(httpx.TransportError):
+                    url = f"http://127.0.0.1:{port}/graphql"
+                    answer = httpx.post(url, json={"query": query}, timeout=120)
+                    return dict(answer.json()["data"])
+                time.sleep(0.5)
+            raise AssertionError(f"the server ended with {server.returncode}")
+
+        family = []
+        try:
+            yield ask
+            family = psutil.Process(server.pid).children(recursive=True)
+        finally:
+            server.terminate()
+            server.wait(60)
+            for left in family:
+                with suppress(psutil.NoSuchProcess):
+                    left.kill()
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        return os.environ | {
+            "ACME_HOME": str(self.home),
+            "ACME_POSTGRES_URL": self.url,
+            "ACME_CLOCK": "event",
+            "PYTHONPATH": str(self.root),
+            **settings,
+        }
 
     def defs(self, team: str) -> Path:
         return self.root / "assets" / team / "pots" / "defs.yaml"
@@ -133,7 +183,7 @@ def broken(copy: Copy) -> Copy:
     copy.defs("unreadable").write_text("type: [", "utf-8")
     copy.team("unknown_field", wrong=1)
     copy.team("no_import", "import nothing_of_that_name\n")
-    copy.team("for_ever", "while True:\n    pass\n")
+    copy.team("for_ever", "import time\nwhile True:\n    time.sleep(1)\n")
     copy.team("leaves", "import os\nos._exit(7)\n")
     copy.team("no_owner", owner="nobody")
     copy.team("raises", "def run(day, inputs):\n    return {'raises.pots': 1 / 0}\n")
@@ -213,6 +263,30 @@ def test_before_it_lands_it_is_told_without_loading_anything(broken: Copy) -> No
     for team in ("unreadable", "no_owner"):
         assert LOCATIONS[team] in told.stderr
     assert "got some in a circle: east/pots, west/after" in told.stderr
+
+
+QUERY = """{ workspaceOrError { ... on Workspace { locationEntries { name
+  locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+
+
+def test_the_ui_serves_every_other_location(broken: Copy) -> None:
+    shown = ["business_day", "good", "unreadable", "no_owner", "no_import", "for_ever"]
+    modules = [
+        {"module_name": "orchestration.definitions", "location_name": "business_day"},
+        *({"module_name": "orchestration.locations", "attribute": team, "location_name": team}
+          for team in shown[1:]),
+    ]  # fmt: skip
+    workspace = broken.root / "some.yaml"
+    workspace.write_text(yaml.safe_dump({"load_from": [{"python_module": m} for m in modules]}))
+    with broken.served(workspace) as ask:
+        entries = ask(QUERY)["workspaceOrError"]["locationEntries"]
+    found = {entry["name"]: entry["locationOrLoadError"] for entry in entries}
+    assert list(found) == shown
+    failed = {n: e["message"] for n, e in found.items() if e["__typename"] == "PythonError"}
+    assert set(failed) == {"unreadable", "no_owner", "no_import", "for_ever"}
+    assert "Timed out" in failed["for_ever"], failed["for_ever"]
+    for team in ("unreadable", "no_owner", "no_import"):
+        assert LOCATIONS[team] in failed[team]
 
 
 def test_the_day_goes_on(broken: Copy) -> None:
