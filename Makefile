@@ -35,6 +35,10 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m orchestration.declared_check
+	$(BIN)/python -m orchestration.contract_check --check
+	$(BIN)/python -m orchestration.catalogue --check
+	$(BIN)/python -m orchestration.code_owners --check
 	$(BIN)/python -m acme.lakehouse.contract_docs --check
 	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
@@ -54,3 +58,6 @@ docs: $(READY) ## Write what is derived from contracts, states and folders anew
 	$(BIN)/python -m acme.operations.state_pictures
 	$(BIN)/python -m acme.operations.dbt_sources
 	$(BIN)/python -m orchestration.workspace
+	$(BIN)/python -m orchestration.catalogue
+	$(BIN)/python -m orchestration.code_owners
+	$(BIN)/python -m orchestration.contract_check

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import business_day, gateway_bulk, rebalancing_kernel, replay
+from benchmarks import business_day, fleet, gateway_bulk, rebalancing_kernel, replay
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     business_day.main(["--pots", "1000", "--dates", "2"] if small else [])
     replay.main(["--dates", "3", "--sample", "2"] if small else [])
     gateway_bulk.main(["--lines", "5000", "--rounds", "1"] if small else [])
+    few = ["--sizes", "10,30", "--rounds", "1", "--day-rounds", "1", "--pots", "100"]
+    fleet.main(few if small else [])
 
 
 if __name__ == "__main__":

@@ -17,13 +17,15 @@ from orchestration.registry import DeclarationError
 from orchestration.specs import ProcessSpec
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+# Whom mail can be sent to: that much of an address can be told without sending any.
+_MAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _OUTBOX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def require(spec: ProcessSpec) -> None:
     """Raise DeclarationError naming the file, the field, what was expected and what was got."""
     found = _of_the_day(spec) if spec.team in DAY_TEAMS else _of_another_team(spec)
-    wrong = [*found, *_of_its_archetype(spec)]
+    wrong = [*found, *_of_its_archetype(spec), *_people(spec), *_versions(spec)]
     if wrong:
         raise DeclarationError("; ".join(f"assets/{spec.folder}/defs.yaml: {w}" for w in wrong))
 
@@ -112,20 +114,35 @@ def _of_its_archetype(spec: ProcessSpec) -> Iterator[str]:
             yield f"recipient: expected a folder name of letters and digits, got {spec.recipient!r}"
 
 
+def _people(spec: ProcessSpec) -> Iterator[str]:
+    if spec.owner is not None and not _MAIL.fullmatch(str(spec.owner)):
+        yield f"owner: expected a mail address, got {spec.owner!r}; the team is an owner anyway"
+
+
+def _versions(spec: ProcessSpec) -> Iterator[str]:
+    known = {*depends_on(spec)}
+    for dataset, version in spec.versions.items():
+        if dataset not in known:
+            yield f"versions: expected what the process reads or lands, got {dataset}"
+        if not isinstance(version, int) or version < 1:
+            yield f"versions: {dataset}: expected a major version from 1 on, got {version!r}"
+
+
+def depends_on(spec: ProcessSpec) -> list[str]:
+    """Return the datasets of others whose contracts a process was written for, by name."""
+    lands = [f"feed.{spec.lands}"] if spec.lands else []
+    return sorted({*spec.reads, *spec.reads_previous, *lands} - {*spec.writes})
+
+
 def _owned(field: str, dataset: str, team: str) -> Iterator[str]:
     missing = list(_there(field, dataset))
     yield from missing
-    if not missing and (owner := _contract(dataset).owner) != team:
+    if not missing and (owner := contracts.of(dataset).owner) != team:
         yield f"{field}: expected a contract of team {team}, got {dataset} of team {owner}"
 
 
 def _there(field: str, dataset: str) -> Iterator[str]:
     try:
-        _contract(dataset)
+        contracts.of(dataset)
     except ContractError as error:
         yield f"{field}: expected a dataset with a contract, got {dataset}: {error}"
-
-
-def _contract(dataset: str) -> contracts.Contract:
-    schema, _, name = dataset.partition(".")
-    return contracts.feed(name) if schema == "feed" else contracts.table(schema, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from acme.domain.calendars import Calendar
-from orchestration.registry import DeclarationError, declared, other_teams
+from orchestration.registry import UNREADABLE, declared, other_teams
 from orchestration.specs import ProcessSpec
 
 
@@ -25,7 +25,7 @@ def everything() -> Declared:
     for team in other_teams():
         try:
             found.processes.update({spec.folder: spec for spec in declared(team)})
-        except (DeclarationError, OSError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             found.broken[team] = str(error)
     return found
 

@@ -23,6 +23,10 @@ class DeclarationError(ValueError):
     """A `defs.yaml` that cannot be read; the text names the file and what is wrong in it."""
 
 
+# What a folder that cannot be read raises.
+UNREADABLE = (DeclarationError, OSError, UnicodeDecodeError)
+
+
 @cache
 def processes() -> dict[str, tuple[str, ProcessSpec]]:
     """Return folder → (archetype, process) of every process of the business day."""
@@ -54,7 +58,7 @@ def _declared(path: Path) -> ProcessSpec:
     except yaml.YAMLError as error:
         text = " ".join(str(error).split())
         raise DeclarationError(f"assets/{folder}/defs.yaml: expected YAML: {text}") from error
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DeclarationError(
             f"assets/{folder}/defs.yaml: expected `type` and `attributes` of an archetype,"
             f" got {type(error).__name__}: {error}"

@@ -35,6 +35,8 @@ class ProcessSpec:
     """A process as its folder declares it; `folder` is team/process.
 
     `stage` is that of the business day; None for another team's process, which has `automation`.
+    `versions`: dataset → major version of its contract that the process was written for, where
+    that is not the first.
     """
 
     folder: str
@@ -53,6 +55,10 @@ class ProcessSpec:
     compares: tuple[str, ...] = ()
     lands: str | None = None
     recipient: str | None = None
+    description: str = ""
+    owner: str | None = None
+    runbook: str | None = None
+    versions: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def team(self) -> str:
@@ -96,6 +102,15 @@ def folder_path(folder: str) -> Path:
     return Path(assets.__path__[0]) / folder
 
 
+def runbook_file(spec: ProcessSpec) -> str:
+    """Return what to read when a process fails, as a path of the repository."""
+    if spec.runbook is not None:
+        return spec.runbook
+    if spec.stage is not None:
+        return "docs/runbooks/daily_operations.md"
+    return f"assets/{spec.folder}/README.md"
+
+
 def spec_of(folder: str, archetype: str, attributes: Mapping[str, Any]) -> ProcessSpec:
     """Return the process that a folder's attributes declare."""
 
@@ -131,4 +146,8 @@ def spec_of(folder: str, archetype: str, attributes: Mapping[str, Any]) -> Proce
         compares=names(attributes, "compares"),
         lands=attributes.get("lands"),
         recipient=attributes.get("recipient"),
+        description=attributes.get("description") or "",
+        owner=attributes.get("owner"),
+        runbook=attributes.get("runbook"),
+        versions=dict(attributes.get("versions") or {}),
     )

@@ -28,6 +28,7 @@ from acme.lakehouse.teams import DAY_SCHEMAS
 from acme.operations.dispatch import write_vouched
 from orchestration import due
 from orchestration.computing import CheckResult, Judged, judged
+from orchestration.registry import UNREADABLE, declared, other_teams
 from orchestration.shell import DayRefusedError, Run
 from orchestration.specs import ProcessSpec
 
@@ -166,7 +167,13 @@ def _date_before(run: Run, day: Day, dataset: str) -> date | None:
 
 
 def _writer(dataset: str) -> ProcessSpec | None:
-    return next((s for s in due.everything().processes.values() if dataset in s.writes), None)
+    """Return the process that writes a dataset: of the team that its schema is called after."""
+    team = dataset.split(".", maxsplit=1)[0]
+    try:
+        specs = declared(team) if team in other_teams() else []
+    except UNREADABLE:
+        return None
+    return next((spec for spec in specs if dataset in spec.writes), None)
 
 
 # ---- what leaves --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.lakehouse.platform import open_platform
+from acme.lakehouse.platform import NotInitialisedError, open_platform
 
 if TYPE_CHECKING:
     from orchestration.processes_run import Report
@@ -23,24 +24,36 @@ def process() -> None:
 @process.command("list")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def list_(json_: bool) -> None:
-    """List every process: what starts it, what it writes, by when."""
+    """List every process: what starts it, by when, what it writes, how it fared when last due.
+
+    Before `acme init` there is no state to tell.
+    """
     from orchestration import due
+    from orchestration.last_states import LastState, last_states
 
     known = due.everything()
+    states: dict[str, LastState] = {}
+    with suppress(NotInitialisedError):
+        states = last_states(open_platform(), known.processes.values())
+    unknown = LastState(None, "not installed")
     rows = [
         {
             "process": spec.folder,
             "archetype": spec.archetype,
             "automation": spec.automation,
             "deadline": spec.deadline,
+            "owner": spec.owner or f"team {spec.team}",
             "writes": ", ".join(spec.writes),
+            "due": states.get(spec.folder, unknown).run_date,
+            "state": states.get(spec.folder, unknown).state,
+            "at": states.get(spec.folder, unknown).at,
         }
         for spec in known.processes.values()
     ]
     if json_:
         show.as_json({"processes": rows, "broken": known.broken})
     else:
-        columns = ["process", "archetype", "automation", "deadline", "writes"]
+        columns = ["process", "archetype", "automation", "deadline", "due", "state", "writes"]
         show.table("Processes", columns, [[r[c] for c in columns] for r in rows])
     _tell(known.broken)
 

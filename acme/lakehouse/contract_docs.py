@@ -37,11 +37,7 @@ _OF_A_TEAM: Final = "Made from published dates alone, in the team's own code loc
 def render() -> str:
     """The whole page in Markdown, ending in a line feed."""
     teams = contracts.team_schemas()
-    everything = (
-        *contracts.all_feeds(),
-        *contracts.all_tables(),
-        *(contract for team in teams for contract in contracts.team_tables(team)),
-    )
+    everything = contracts.everything()
     of_teams = [(f"Tables of team {team}", team, _OF_A_TEAM) for team in teams]
     parts = [_INTRODUCTION]
     for title, schema_name, text in (*_GROUPS, *of_teams):

@@ -405,6 +405,18 @@ def feed(name: str) -> Contract:
     return _load("feed", name)
 
 
+def of(dataset: str) -> Contract:
+    """The contract of a table or feed by its full name, `feed.orders`; ContractError if none."""
+    schema_name, _, name = dataset.partition(".")
+    return feed(name) if schema_name == "feed" else table(schema_name, name)
+
+
+def everything() -> tuple[Contract, ...]:
+    """Contracts of every feed, of every table of the business day, of every other team's."""
+    of_teams = (contract for team in team_schemas() for contract in team_tables(team))
+    return (*all_feeds(), *all_tables(), *of_teams)
+
+
 @cache
 def all_tables() -> tuple[Contract, ...]:
     """Contracts of every table of the business day: core, then stage, each by name."""

@@ -97,6 +97,19 @@ def dataset_contract(dataset: str) -> Contract:
     return contracts.table(schema, name)
 
 
+def _with_later_columns(contract: Contract, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with the columns that the contract got after it was written, empty.
+
+    Only one that may be empty: that is why such a column breaks no reader.
+    """
+    later = [c for c in contract.columns if c.nullable and c.name not in frame.columns]
+    if not later:
+        return frame
+    filled = frame.with_columns(pl.lit(None, dtype=c.dtype).alias(c.name) for c in later)
+    known = [name for name in contract.column_names if name in filled.columns]
+    return filled.select(*known, *(c for c in filled.columns if c not in known))
+
+
 def encode(contract: Contract, frame: pl.DataFrame) -> bytes:
     """Return the Parquet bytes of a frame that keeps its contract; same rows, same bytes."""
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(contract.arrow_schema)
@@ -387,6 +400,8 @@ class Lake:
         content = self._verified(run_date, dataset, partition)
         table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
         frame = pl.from_arrow(table)
+        if isinstance(frame, pl.DataFrame):
+            frame = _with_later_columns(contract, frame)
         if not isinstance(frame, pl.DataFrame) or frame.schema != contract.polars_schema:
             raise PartitionDamagedError(
                 f"{dataset} of {run_date}: expected columns {dict(contract.polars_schema)},"

@@ -20,7 +20,7 @@ from orchestration.components.shown import asset_key
 from orchestration.deadlines import freshness
 from orchestration.partitions import business_dates
 from orchestration.registry import ROOT, DeclarationError
-from orchestration.specs import ProcessSpec, spec_of
+from orchestration.specs import ProcessSpec, runbook_file, spec_of
 
 
 class Process(dg.Component, dg.Model, dg.Resolvable):
@@ -29,6 +29,7 @@ class Process(dg.Component, dg.Model, dg.Resolvable):
     `stage` is for the business day alone; `automation` and `deadline` for all other teams.
     `owner` is a person's mail address, beside the team, which follows from the folder. `runbook`
     is a file of the repository: default the process's README, or the runbook of the day.
+    `versions`: dataset → major version of its contract that this was written for, if not 1.
     """
 
     description: str
@@ -43,6 +44,7 @@ class Process(dg.Component, dg.Model, dg.Resolvable):
     automation: Automation | None = None
     pool: str | None = None
     runbook: str | None = None
+    versions: dict[str, int] = {}
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the process's assets and checks. Raises DeclarationError."""
@@ -112,16 +114,13 @@ class Process(dg.Component, dg.Model, dg.Resolvable):
         } | ({"deadline": spec.deadline} if spec.deadline else {})
 
     def _runbook(self, spec: ProcessSpec) -> str:
-        if self.runbook is not None:
-            if not (ROOT / self.runbook).is_file():
-                raise DeclarationError(
-                    f"assets/{spec.folder}/defs.yaml: runbook: expected a file of the repository,"
-                    f" got {self.runbook!r}"
-                )
-            return self.runbook
-        if spec.stage is not None:
-            return "docs/runbooks/daily_operations.md"
-        return f"assets/{spec.folder}/README.md"
+        found = runbook_file(spec)
+        if self.runbook is not None and not (ROOT / found).is_file():
+            raise DeclarationError(
+                f"assets/{spec.folder}/defs.yaml: runbook: expected a file of the repository,"
+                f" got {found!r}"
+            )
+        return found
 
 
 def pools_are_taken() -> bool:

@@ -19,11 +19,7 @@ from odcs_schema import ODCS_SCHEMA
 from acme.lakehouse import contract_docs, contracts, hashing
 from acme.lakehouse.contracts import Contract, ContractError, ContractViolation
 
-EVERYTHING = (
-    *contracts.all_tables(),
-    *contracts.all_feeds(),
-    *(table for team in contracts.team_schemas() for table in contracts.team_tables(team)),
-)
+EVERYTHING = contracts.everything()
 RUN_DATE = date(2020, 1, 2)
 
 

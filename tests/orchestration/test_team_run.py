@@ -15,7 +15,11 @@ from acme.domain.day import Day
 from acme.lakehouse import contracts
 from acme.lakehouse.control import LockTimeout
 from acme.lakehouse.hashing import content_hash
-from acme.lakehouse.lake import NotRepeatableError, PublishedPartitionError
+from acme.lakehouse.lake import (
+    NotRepeatableError,
+    PartitionDamagedError,
+    PublishedPartitionError,
+)
 from acme.lakehouse.process_lock import ProcessLock
 from acme.operations.dbt_models import DbtModelsError
 from orchestration.registry import declared
@@ -154,6 +158,28 @@ def test_equal_inputs_and_code_that_give_other_bytes_are_refused(
     with pytest.raises(NotRepeatableError, match=r"finance\.fees of equal inputs and code was"):
         ran(scenario)
     assert scenario.platform.lake.manifest(D2)["finance.fees"] == before["finance.fees"]
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR?", "VARCHAR"])
+def test_a_column_that_came_later_is_empty_in_what_was_written_before(
+    scenario: Scenario, folders: Folders, kind: str
+) -> None:
+    fees(folders)
+    ran(scenario)
+    columns = {"note": kind, "amount": "DECIMAL(18,2)"}
+    folders.contract("finance.fees", {"pot_id": "VARCHAR"}, columns)
+    contracts._load.cache_clear()
+    if kind == "VARCHAR":
+        # A value that must be there cannot be made up.
+        with pytest.raises(PartitionDamagedError, match="expected columns"):
+            scenario.platform.lake.read(D2, ["finance.fees"])
+        return
+    frame = scenario.platform.lake.read(D2, ["finance.fees"])["finance.fees"]
+    assert frame.columns == ["run_date", "pot_id", "note", "amount"]
+    assert frame.select("pot_id", "note", "amount").rows() == [
+        ("A", None, Decimal("1.50")),
+        ("B", None, Decimal("1.50")),
+    ]
 
 
 def test_an_unpublished_date_is_refused(scenario: Scenario, folders: Folders) -> None:
