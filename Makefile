@@ -39,6 +39,7 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
 	$(BIN)/python -m orchestration.workspace --check
+	$(BIN)/python -m orchestration.scenario_check
 
 histories: $(READY) ## Hold 10,000 random day-histories against the reference
 	$(BIN)/python -m tests.histories --days 10000 $(ARGS)
