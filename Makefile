@@ -27,8 +27,13 @@ install: $(READY) ## Make the virtual environment from the hashed lock file
 demo: $(READY) ## Run the business days of June 2020 on real closing prices
 	$(BIN)/acme demo $(ARGS)
 
-test: $(READY) ## Run every test
+test: $(READY) ## Run every test; TEAM=x or PROCESS=x/y: those that a change there can affect
+ifeq ($(TEAM)$(PROCESS),)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+else
+	tests=$$($(BIN)/python -m orchestration.affected $(if $(PROCESS),--process $(PROCESS),--team $(TEAM))) \
+	  && $(BIN)/pytest $$tests $(ARGS)
+endif
 
 check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/ruff check .
