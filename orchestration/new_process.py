@@ -95,7 +95,6 @@ def _put(folder: Path, inside: dict[Path, str], undo: _Undo) -> None:
 def _derive(root: Path, undo: _Undo) -> list[Path]:
     """Write what is derived from folders and contracts; returns what changed."""
     texts = {
-        root / "pyproject.toml": workspace.with_teams((root / "pyproject.toml").read_text("utf-8")),
         root / "workspace.yaml": workspace.render(),
         root / "docs" / "reference" / "datasets.md": contract_docs.render(),
     }

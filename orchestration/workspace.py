@@ -1,25 +1,20 @@
 """Writes workspace.yaml from the folders of assets/; `--check` only compares.
 
-`python -m orchestration.workspace` rewrites the file, and in pyproject.toml the list of teams that
-may not import each other; with `--check` it exits 1 if one of them is not what the folders say.
+`python -m orchestration.workspace` rewrites the file; with `--check` it exits 1 if the file is not
+what the folders say.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from acme.lakehouse.teams import DAY_TEAMS
 from orchestration.registry import ROOT, other_teams
 
-INDEPENDENCE = "Teams do not import each other"
-_MODULES = re.compile(rf'(name = "{INDEPENDENCE}"\ntype = "independence"\n)modules = \[[^]]*\]')
 _HEADER = """\
 # Generated from assets/ by `python -m orchestration.workspace`: one location for the business day,
 # and one for every other team, so that a broken one stops nobody else.
@@ -37,30 +32,12 @@ def render() -> str:
     return _HEADER + yaml.safe_dump(document, sort_keys=False)
 
 
-def teams() -> list[str]:
-    """Return the package of every team, by name."""
-    return sorted(f"assets.{team}" for team in (*DAY_TEAMS, *other_teams()))
-
-
-def with_teams(project: str) -> str:
-    """Return the text of pyproject.toml with the teams that there are."""
-    listed = ", ".join(f'"{team}"' for team in teams())
-    changed, count = _MODULES.subn(lambda found: f"{found[1]}modules = [{listed}]", project)
-    if count != 1:
-        raise ValueError(f"pyproject.toml: expected one contract {INDEPENDENCE!r}, got {count}")
-    return changed
-
-
 def wrong(root: Path = ROOT) -> list[str]:
     """Return what is not as the folders say, and what mends it."""
     found = []
     path = root / "workspace.yaml"
     if not path.is_file() or path.read_text("utf-8") != render():
         found.append("workspace.yaml: differs; run python -m orchestration.workspace")
-    contracts = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
-    (independent,) = (c for c in contracts["contracts"] if c["name"] == INDEPENDENCE)
-    if independent["modules"] != teams():
-        found.append(f"pyproject.toml: {INDEPENDENCE}: expected modules {teams()}")
     return found
 
 
@@ -72,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 if it is out of date")
     if not parser.parse_args(arguments).check:
         (ROOT / "workspace.yaml").write_text(render(), "utf-8")
-        project = ROOT / "pyproject.toml"
-        project.write_text(with_teams(project.read_text("utf-8")), "utf-8")
     found = wrong()
     sys.stderr.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
