@@ -54,7 +54,8 @@ class ProcessItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> object:  # type: ignore[override]
         """Return the message, or the traceback of an error of the process's own code."""
         from orchestration.registry import DeclarationError  # noqa: PLC0415
-        from orchestration.scenarios import ScenarioError, ScenarioFailedError  # noqa: PLC0415
+        from orchestration.scenario_rows import ScenarioError  # noqa: PLC0415
+        from orchestration.scenarios import ScenarioFailedError  # noqa: PLC0415
 
         if isinstance(excinfo.value, (DeclarationError, ScenarioError, ScenarioFailedError)):
             return str(excinfo.value)

@@ -17,7 +17,7 @@ from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.teams import DAY_TEAMS
 from orchestration import declarations, scenarios
 from orchestration.registry import DeclarationError, declared_in
-from orchestration.scenarios import ScenarioError
+from orchestration.scenario_rows import ScenarioError
 from orchestration.specs import ProcessSpec
 
 PROBLEM = "**Problem.**"

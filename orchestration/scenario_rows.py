@@ -17,7 +17,7 @@ from acme.lakehouse.contracts import Contract
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]+")
-_INTEGERS = {pl.Int32(): 2**31, pl.Int64(): 2**63}
+_INTEGERS: dict[pl.DataType, int] = {pl.Int32(): 2**31, pl.Int64(): 2**63}
 Row = Mapping[str, Any]
 
 

@@ -260,7 +260,8 @@ def _expected(
         made = frame(at, fields_of(contract), rows)
         if name in spec.writes:
             made = made.with_columns(pl.lit(day.run_date, dtype=pl.Date).alias("run_date"))
-        found[name] = _kept(at, contract, made).drop("run_date", strict=False).to_dicts()
+        kept = _kept(at, contract, made).drop("run_date", strict=False)
+        found[name] = list(kept.to_dicts())
     return found
 
 

@@ -17,7 +17,7 @@ from acme.lakehouse.home import Home
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/your-first-process.md"
 STEP_SECONDS_MAX = 900
-NOT_COPIED = (".git", ".venv", ".acme", "__pycache__", ".*_cache", ".histories", ".mutation")
+NOT_COPIED = (".git", ".venv", ".acme", "__pycache__", ".pytest_cache", ".histories", ".mutation")
 PROGRAMS = ("acme", "lint-imports", "mypy", "pytest", "python", "ruff")
 FAR_FUTURE = 2**32
 # What a make, an installation or a test run around this one would say.

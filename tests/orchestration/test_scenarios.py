@@ -10,7 +10,8 @@ import pytest
 
 from orchestration import scenario_check, scenarios
 from orchestration.registry import DeclarationError
-from orchestration.scenarios import ScenarioError, ScenarioFailedError
+from orchestration.scenario_rows import ScenarioError
+from orchestration.scenarios import ScenarioFailedError
 from tests.orchestration.folders import Folders
 
 ROOT = Path(__file__).resolve().parents[2]
