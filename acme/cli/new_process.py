@@ -12,7 +12,7 @@ from acme.cli.errors import CommandError
 @click.command("new-process")
 @click.argument("team")
 @click.argument("name")
-@click.option("--archetype", help="LandedFeed, Calculation, DbtModels, Reconciliation, … ")
+@click.option("--archetype", help="What kind of process it is, as Calculation.")
 @click.option("--problem", help="Who needs what, by when, and what is wrong without it.")
 @click.option("--owner", help="Mail address of the person who answers for it.")
 @click.option("--reads", multiple=True, help="A table of T that it reads, as core.pots.")
@@ -63,7 +63,9 @@ def new_process(
         # Who states the columns by flags states everything by flags.
         table = name if columns else _ask("--table", f"Table it writes, in schema {team}", name)
     columns = columns or tuple(_ask_each("--column", f"Column, {COLUMN_FORM}; empty to end"))
-    automation = automation or _ask("--automation", f"Starts ({', '.join(AUTOMATIONS)})", "manual")
+    automation = automation or _ask(
+        "--automation", f"Starts ({', '.join(AUTOMATIONS)})", AUTOMATIONS[0]
+    )
     deadline = deadline or _ask("--deadline", "Deadline, as 16:00", "none")
     if archetype == "Instruction" and not (lands or recipient):
         lands = _ask("--lands", "Feed that gets its rows; empty for a folder of the outbox", "")

@@ -234,7 +234,7 @@ def test_what_no_flag_says_is_asked(repository: Path, monkeypatch: pytest.Monkey
     spec = scenarios.declared_in(repository / "assets" / "finance" / "fees" / "defs.yaml")
     assert spec.reads == ("core.pots", "core.orders")
     assert spec.writes == ("finance.fees",)
-    assert (spec.automation, spec.deadline) == ("manual", None)
+    assert (spec.automation, spec.deadline) == ("on_publication", None)
     assert "next: make test PROCESS=finance/fees" in done.output
 
 
