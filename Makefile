@@ -27,8 +27,13 @@ install: $(READY) ## Make the virtual environment from the hashed lock file
 demo: $(READY) ## Run the business days of June 2020 on real closing prices
 	$(BIN)/acme demo $(ARGS)
 
-test: $(READY) ## Run every test
+test: $(READY) ## Run every test; TEAM=x or PROCESS=x/y: those that a change there can affect
+ifeq ($(TEAM)$(PROCESS),)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+else
+	tests=$$($(BIN)/python -m orchestration.affected $(if $(PROCESS),--process $(PROCESS),--team $(TEAM))) \
+	  && $(BIN)/pytest $$tests $(ARGS)
+endif
 
 check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/ruff check .
@@ -43,6 +48,7 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
 	$(BIN)/python -m orchestration.workspace --check
+	$(BIN)/python -m orchestration.scenario_check
 
 histories: $(READY) ## Hold 10,000 random day-histories against the reference
 	$(BIN)/python -m tests.histories --days 10000 $(ARGS)

@@ -15,7 +15,6 @@ from acme.domain import two_sides
 from acme.domain.day import Day
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import ContractViolation
-from acme.operations import dbt_models
 from orchestration.specs import CheckSpec, ProcessSpec
 
 Frames = Mapping[str, pl.DataFrame]
@@ -69,6 +68,8 @@ def outputs_of(spec: ProcessSpec, day: Day, frames: Frames) -> dict[str, pl.Data
             (dataset,) = spec.writes
             return {dataset: two_sides.compare(left, right, spec.keys, spec.compares)}
         case "DbtModels":
+            from acme.operations import dbt_models  # noqa: PLC0415  seconds, for its users alone
+
             models = [dataset.split(".")[1] for dataset in spec.writes]
             made = dbt_models.run(spec.path() / "models", models, day, frames)
             return {f"{spec.team}.{model}": frame for model, frame in made.items()}

@@ -42,14 +42,15 @@ def other_teams() -> list[str]:
 
 def declared(team: str) -> list[ProcessSpec]:
     """Return the processes of a team by name. Raises DeclarationError."""
-    return [_declared(path) for path in sorted(folder_path(team).glob("*/defs.yaml"))]
+    return [declared_in(path) for path in sorted(folder_path(team).glob("*/defs.yaml"))]
 
 
 def _files(root: Path) -> Iterable[Path]:
     return root.glob("[a-z]*/*/defs.yaml")
 
 
-def _declared(path: Path) -> ProcessSpec:
+def declared_in(path: Path) -> ProcessSpec:
+    """Return the process that one `defs.yaml` declares. Raises DeclarationError."""
     folder = f"{path.parents[1].name}/{path.parent.name}"
     try:
         document = yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506  a safe one

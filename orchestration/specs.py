@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import assets
 from acme.domain.process import Check, Process
-from acme.lakehouse.control import Part
+
+if TYPE_CHECKING:
+    # Postgres's libraries, which nobody pays for who only reads what is declared.
+    from acme.lakehouse.control import Part
 
 Automation = Literal["on_publication", "month_end", "manual"]
 MORNING_STAGES = ("land", "post", "reconcile")

@@ -48,13 +48,19 @@ def blocks(page: str) -> list[Block]:
 
 
 def commands(block: Block) -> list[Command]:
-    """The commands of a console block; text before the first one is an error."""
+    r"""The commands of a console block; text before the first one is an error.
+
+    A command that ends in `\` goes on in the next line.
+    """
     found: list[Command] = []
     for number, line in enumerate(block.text.splitlines(), start=block.line + 1):
         if line.startswith("$ "):
             found.append(Command(number, line.removeprefix("$ "), ""))
+            continue
+        last = found.pop()
+        if last.text.endswith("\\"):
+            found.append(Command(last.line, f"{last.text}\n{line}", ""))
         else:
-            last = found.pop()
             found.append(Command(last.line, last.text, f"{last.output}{line}\n"))
     return found
 

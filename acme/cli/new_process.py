@@ -1,0 +1,121 @@
+"""The verb new-process: asks what the problem is, and writes the folder of a process for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from acme.cli.errors import CommandError
+
+
+@click.command("new-process")
+@click.argument("team")
+@click.argument("name")
+@click.option("--archetype", help="What kind of process it is, as Calculation.")
+@click.option("--problem", help="Who needs what, by when, and what is wrong without it.")
+@click.option("--owner", help="Mail address of the person who answers for it.")
+@click.option("--reads", multiple=True, help="A table of T that it reads, as core.pots.")
+@click.option("--reads-previous", multiple=True, help="A table of the date before that it reads.")
+@click.option("--feed", "feeds", multiple=True, help="A feed; a new one for a LandedFeed.")
+@click.option("--table", help="The table it writes, in the team's schema; default NAME.")
+@click.option("--column", "columns", multiple=True, help="NAME TYPE[?] [key] [in UNIT]: MEANING")
+@click.option("--automation", help="on_publication, month_end or manual.")
+@click.option("--deadline", help="Local time by which it must be there, as 16:00, or none.")
+@click.option("--lands", help="Of an Instruction: the feed that gets its rows.")
+@click.option("--recipient", help="Of an Instruction: the folder of the outbox that gets them.")
+def new_process(
+    team: str,
+    name: str,
+    archetype: str | None,
+    problem: str | None,
+    owner: str | None,
+    reads: tuple[str, ...],
+    reads_previous: tuple[str, ...],
+    feeds: tuple[str, ...],
+    table: str | None,
+    columns: tuple[str, ...],
+    automation: str | None,
+    deadline: str | None,
+    lands: str | None,
+    recipient: str | None,
+) -> None:
+    """Write the folder of a process TEAM/NAME: problem, contract, code, a scenario that fails.
+
+    What no flag says is asked. All is written or nothing; the same once more changes nothing.
+    """
+    from orchestration import new_process as making
+    from orchestration.process_request import (
+        ARCHETYPES,
+        AUTOMATIONS,
+        COLUMN_FORM,
+        Request,
+        RequestError,
+        column,
+    )
+
+    archetype = archetype or _ask("--archetype", f"Archetype ({', '.join(ARCHETYPES)})")
+    problem = problem or _ask("--problem", "Problem: who needs what, by when, and why")
+    owner = owner or _ask("--owner", "Owner's mail address")
+    if not (reads or reads_previous or feeds):
+        reads = tuple(_ask("--reads", "Tables it reads, as core.pots core.orders", "").split())
+    if table is None:
+        # Who states the columns by flags states everything by flags.
+        table = name if columns else _ask("--table", f"Table it writes, in schema {team}", name)
+    columns = columns or tuple(_ask_each("--column", f"Column, {COLUMN_FORM}; empty to end"))
+    automation = automation or _ask(
+        "--automation", f"Starts ({', '.join(AUTOMATIONS)})", AUTOMATIONS[0]
+    )
+    deadline = deadline or _ask("--deadline", "Deadline, as 16:00", "none")
+    if archetype == "Instruction" and not (lands or recipient):
+        lands = _ask("--lands", "Feed that gets its rows; empty for a folder of the outbox", "")
+        recipient = None if lands else _ask("--recipient", "Folder of the outbox")
+    try:
+        asked = Request(
+            team=team,
+            name=name,
+            archetype=archetype,
+            problem=problem,
+            owner=owner,
+            table=table,
+            columns=tuple(map(column, columns)),
+            reads=reads,
+            reads_previous=reads_previous,
+            feeds=feeds,
+            automation=automation,
+            deadline=None if deadline == "none" else deadline,
+            lands=lands or None,
+            recipient=recipient,
+        )
+        made = making.make(asked)
+    except RequestError as error:
+        raise CommandError(str(error)) from error
+    _tell(asked.folder, made.written, made.derived)
+
+
+def _ask(flag: str, text: str, default: str | None = None) -> str:
+    try:
+        answer: str = click.prompt(text, default=default)
+    except click.Abort:
+        raise CommandError(f"{flag}: expected a flag or an answer, got none") from None
+    return answer
+
+
+def _ask_each(flag: str, text: str) -> Sequence[str]:
+    """Ask until the answer is empty."""
+    found = []
+    while answer := _ask(flag, text, ""):
+        found.append(answer)
+    return found
+
+
+def _tell(folder: str, written: Sequence[str], derived: Sequence[str]) -> None:
+    if not written:
+        click.echo(f"{folder}: there already")
+    for path in (*written, *derived):
+        click.echo(path)
+    if written:
+        click.echo(f"next: make test PROCESS={folder}   (its scenario fails until it is solved)")
+
+
+COMMANDS = [new_process]
