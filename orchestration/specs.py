@@ -13,7 +13,7 @@ import assets
 from acme.domain.process import Check, Process
 from acme.lakehouse.control import Part
 
-Automation = Literal["on_publication", "month_end", "manual"]
+Automation = Literal["on_publication", "month_start", "month_end", "manual"]
 MORNING_STAGES = ("land", "post", "reconcile")
 
 
