@@ -39,8 +39,8 @@ def standing_files() -> Iterator[tuple[str, list[Row]]]:
     """Feed and rows of what holds from the start: who may ask for journals, charges, fees."""
     since = VALID_FROM.isoformat()
     yield "journal_sources", [(source, kind, since, "", owner) for source, kind, owner in _SOURCES]
-    yield "charge_rates", [(fund, rate, since) for fund, rate in _CHARGES.items()]
-    yield "custodian_fee_rates", [(custodian, rate, since) for custodian, rate in _FEES.items()]
+    yield "charge_rates", [(fund, since, rate) for fund, rate in _CHARGES.items()]
+    yield "custodian_fee_rates", [(custodian, since, rate) for custodian, rate in _FEES.items()]
 
 
 @dataclass(frozen=True, slots=True)

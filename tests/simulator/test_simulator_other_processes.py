@@ -8,6 +8,7 @@ import pytest
 from outbox_stub import FIRST, LAST, all_rows, contents, dispatch, play, rows_of
 
 from simulator.exact import half_even, parse_fixed
+from simulator.scheme import FUNDS
 from simulator.world import World
 
 EX, PAID = date(2020, 6, 10), date(2020, 6, 15)
@@ -29,6 +30,21 @@ def held(home: Path, asset_id: str) -> dict[str, int]:
         for row in all_rows(home, "statements")
         if row["asset_id"] == asset_id
     }
+
+
+def test_what_holds_from_the_start_is_as_its_header_says(others: Path) -> None:
+    sources = [(r["source"], r["kind"], r["owner"]) for r in all_rows(others, "journal_sources")]
+    assert sources == [
+        ("management_charge", "charge", "team:finance"),
+        ("income_distribution", "distribution", "team:corporate_actions"),
+    ]
+    for feed, named in (("charge_rates", "asset_id"), ("custodian_fee_rates", "custodian_id")):
+        rows = list(all_rows(others, feed))
+        assert {r[named] for r in rows} == (
+            set(FUNDS) if named == "asset_id" else {"NORTH", "SOUTH"}
+        )
+        assert {r["valid_from"] for r in rows} == {"2003-01-01"}
+        assert all(parse_fixed(r["annual_rate_bp"], 4) > 0 for r in rows)
 
 
 def test_beside_them_nothing_differs_but_the_cash(june: Path, others: Path) -> None:
