@@ -11,24 +11,45 @@ from typing import Any
 
 import dagster as dg
 
+from acme.domain.calendars import Calendar
 from acme.lakehouse.home import Home
 from orchestration import calendar_file
-from orchestration.due import is_month_end
+from orchestration.due import is_month_end, is_month_start
 from orchestration.specs import ProcessSpec
 
 PUBLICATIONS = dg.AssetKey(["core", "publications"])
 
 
-class LastBusinessDateOfMonth(dg.AutomationCondition):  # type: ignore[type-arg]
-    """True for the partitions that are the last business date of their month."""
+class _DatesOfMonth(dg.AutomationCondition):  # type: ignore[type-arg]
+    """True for the partitions that are a certain business date of their month."""
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:  # type: ignore[type-arg]
-        """Keep the candidates that are month ends of the dealing calendar."""
+        """Keep the candidates that are such dates of the dealing calendar."""
         calendar = calendar_file.read(Home.from_env()).calendar
         keys = context.candidate_subset.expensively_compute_partition_keys()
-        ends = {key for key in keys if is_month_end(calendar, date.fromisoformat(key))}
-        subset = context.candidate_subset.compute_intersection_with_partition_keys(ends)
+        found = {key for key in keys if self.is_one(calendar, date.fromisoformat(key))}
+        subset = context.candidate_subset.compute_intersection_with_partition_keys(found)
         return dg.AutomationResult(context=context, true_subset=subset)
+
+    def is_one(self, calendar: Calendar, day: date) -> bool:
+        """Say whether a date is one of them."""
+        raise NotImplementedError
+
+
+class FirstBusinessDateOfMonth(_DatesOfMonth):
+    """True for the partitions that are the first business date of their month."""
+
+    def is_one(self, calendar: Calendar, day: date) -> bool:
+        """Say whether a date is the first."""
+        return is_month_start(calendar, day)
+
+
+class LastBusinessDateOfMonth(_DatesOfMonth):
+    """True for the partitions that are the last business date of their month."""
+
+    def is_one(self, calendar: Calendar, day: date) -> bool:
+        """Say whether a date is the last."""
+        return is_month_end(calendar, day)
 
 
 def condition(spec: ProcessSpec) -> Any:
@@ -36,6 +57,8 @@ def condition(spec: ProcessSpec) -> Any:
     match spec.automation:
         case "on_publication":
             return on_publication(spec).with_label("on_publication")
+        case "month_start":
+            return (on_publication(spec) & FirstBusinessDateOfMonth()).with_label("month_start")
         case "month_end":
             return (on_publication(spec) & LastBusinessDateOfMonth()).with_label("month_end")
         case _:

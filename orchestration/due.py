@@ -35,11 +35,18 @@ def is_month_end(calendar: Calendar, day: date) -> bool:
     return calendar.is_business_date(day) and calendar.next(day).month != day.month
 
 
+def is_month_start(calendar: Calendar, day: date) -> bool:
+    """Say whether a date is the first business date of its month."""
+    return calendar.is_business_date(day) and calendar.prev(day).month != day.month
+
+
 def is_due(spec: ProcessSpec, calendar: Calendar, day: date) -> bool:
     """Say whether a process runs by itself on a published date."""
     match spec.automation:
         case "on_publication":
             return True
+        case "month_start":
+            return is_month_start(calendar, day)
         case "month_end":
             return is_month_end(calendar, day)
         case _:

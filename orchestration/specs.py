@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Postgres's libraries, which nobody pays for who only reads what is declared.
     from acme.lakehouse.control import Part
 
-Automation = Literal["on_publication", "month_end", "manual"]
+Automation = Literal["on_publication", "month_start", "month_end", "manual"]
 MORNING_STAGES = ("land", "post", "reconcile")
 
 

@@ -36,6 +36,7 @@ DATE = _Date()
 @click.option("--from", "first", type=DATE, default="2020-06-01", show_default=True)
 @click.option("--to", "last", type=DATE, default="2020-06-30", show_default=True)
 @click.option("--shuffle", type=int, help="Permute the rows of every file by this number.")
+@click.option("--others", is_flag=True, help="Also what processes beside the day live from.")
 @click.option("--gateway", metavar="URL", help="Send orders there instead of dropping files.")
 @click.option(
     "--key", "keys", multiple=True, metavar="SOURCE=KEY", help="API key of a source; repeatable."
@@ -50,6 +51,7 @@ def main(
     first: date,
     last: date,
     shuffle: int | None,
+    others: bool,
     gateway: str | None,
     keys: tuple[str, ...],
 ) -> None:
@@ -59,7 +61,9 @@ def main(
         raise click.UsageError("--key: expected SOURCE=KEY")
     sender = None if gateway is None else OrderGateway(gateway, dict(pairs))
     try:
-        context.obj = World(home, seed, pots, first, last, shuffle=shuffle, gateway=sender)
+        context.obj = World(
+            home, seed, pots, first, last, shuffle=shuffle, gateway=sender, others=others
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

@@ -15,6 +15,7 @@ from simulator.calendars import Calendar
 from simulator.draws import between, draws
 from simulator.exact import PRICE_DECIMALS, cost, parse_fixed, units_for
 from simulator.instructions import Instruction, read_cash, read_instructions
+from simulator.other_processes import Incomes
 from simulator.planted import Plan
 from simulator.scheme import ASSETS, CURRENCY, CUSTODIANS, Row, written
 
@@ -65,7 +66,8 @@ class Custodians:
     """Both custodians' books, from the opening holdings on, one business date after the other.
 
     ``price_text(date, asset_id)`` is the true closing price. Nothing is kept on disk: a new
-    process reads the outbox again from ``first`` and arrives at the same books.
+    process reads the outbox again from ``first`` and arrives at the same books. With ``incomes``
+    funds pay income, in cash.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class Custodians:
         calendar: Calendar,
         price_text: Callable[[date, str], str],
         opening: Mapping[str, int],
+        incomes: Incomes | None = None,
     ) -> None:
         self.plan = Plan(seed, first, calendar)
         self._outbox = outbox
         self._seed = seed
         self._calendar = calendar
         self._price_text = price_text
+        self._incomes = incomes
         self._books = dict(opening)
         self._coming: dict[date, list[Event]] = {}
         self._rejections_due: set[str] = set()
@@ -105,7 +109,7 @@ class Custodians:
         for custodian_id, instructions in read.items():
             for event in self._answers(custodian_id, day, instructions):
                 self._coming.setdefault(event.event_date, []).append(event)
-        self._books[CURRENCY] += moved
+        self._books[CURRENCY] += moved + self._income(day)
         happened = self._coming.pop(day, [])
         for event in happened:
             if event.kind == "settled":
@@ -120,6 +124,14 @@ class Custodians:
         }
         self._closes[day] = Close(events, dict(self._books))
         self._done = day
+
+    def _income(self, day: date) -> int:
+        """What funds pay on ``day`` for what was held at the close before the ex date, in cents."""
+        income = self._incomes.paid_on(day) if self._incomes is not None else None
+        if income is None:
+            return 0
+        held = self._closes[self._calendar.prev(income.ex_date)].holdings
+        return income.total(held[income.asset_id])
 
     def _settle(self, event: Event) -> None:
         sign = 1 if event.instruction.side == "B" else -1

@@ -26,6 +26,12 @@ COLUMNS = {
     "confirmations": "confirmation_id,instruction_id,event,event_date,units,price,"
     "consideration,settlement_date,amends",
     "statements": "statement_id,custodian_id,statement_date,basis,page,pages,asset_id,units",
+    "journal_sources": "source,kind,valid_from,valid_to,owner",
+    "charge_rates": "asset_id,valid_from,annual_rate_bp",
+    "custodian_fee_rates": "custodian_id,valid_from,annual_rate_bp",
+    "contribution_schedules": "employer,pot_id,due_date,amount",
+    "income_announcements": "announcement_id,asset_id,ex_date,pay_date,amount_per_unit,total",
+    "switch_campaigns": "campaign_id,from_asset_id,to_asset_id,risk_profile_id,deal_date,status",
 }
 INSTRUCTION_COLUMNS = (
     "instruction_id,batch_id,dealing_date,custodian_id,asset_id,side,quantity_type,units,amount,"

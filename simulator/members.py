@@ -20,7 +20,7 @@ PLATFORMS = ("PLATFORM-ELM", "PLATFORM-FIR")
 _OPENED_FIRST = date(2003, 6, 2)
 _OPENED_DAYS = 5_900
 _FIRST_PAYDAY_PER_CENT = 70
-_PAYDAY_LAST = 18
+PAYDAY_LAST = 18
 """No month of the sample has fewer business dates."""
 _VALUE_CENTS = (500_00, 250_000_00)
 _CONTRIBUTION_CENTS = (50_00, 1_500_00)
@@ -128,7 +128,7 @@ def _payday(drawn: Draws) -> int:
     """The business date of the month, counted from 1, on which the contribution arrives."""
     if drawn[0] % 100 < _FIRST_PAYDAY_PER_CENT:
         return 1
-    return between(drawn[1], 2, _PAYDAY_LAST)
+    return between(drawn[1], 2, PAYDAY_LAST)
 
 
 def _skewed(one: int, other: int, low: int, high: int) -> int:

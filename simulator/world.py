@@ -12,6 +12,7 @@ from simulator.files import Inbox
 from simulator.gateway import OrderGateway
 from simulator.members import Members
 from simulator.orders import Orders, Rates
+from simulator.other_processes import OtherProcesses, standing_files
 from simulator.scheme import (
     CALENDARS,
     CUSTODIANS,
@@ -30,8 +31,9 @@ class World:
 
     Everything dropped follows from ``seed``, ``pots``, ``first``, the rates and the outbox; not
     from ``last``, the folder or the clock. Calling again drops equal bytes again. ``shuffle``
-    permutes the rows of every file. With ``gateway`` orders go there instead of into files. Raises
-    ``ValueError`` for dates outside the sample.
+    permutes the rows of every file. With ``gateway`` orders go there instead of into files. With
+    ``others`` there is also what processes beside the business day live from, and income is paid,
+    which one of them must book. Raises ``ValueError`` for dates outside the sample.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class World:
         shuffle: int | None = None,
         rates: Rates | None = None,
         gateway: OrderGateway | None = None,
+        others: bool = False,
     ) -> None:
         self._vendor = Vendor()
         self._calendar = self._vendor.calendar
@@ -60,6 +63,7 @@ class World:
         self._rates = rates or Rates()
         self._inbox = Inbox(home, shuffle)
         self._gateway = gateway
+        self._has_others = others
 
     def _require_span(self, first: date, last: date) -> None:
         earliest = self._calendar.next(self._vendor.first)
@@ -96,14 +100,24 @@ class World:
             calendar=self._calendar,
             price_text=self._vendor.price_text,
             opening=self._members.holdings(),
+            incomes=self._others.incomes if self._others is not None else None,
         )
+
+    @cached_property
+    def _others(self) -> OtherProcesses | None:
+        if not self._has_others:
+            return None
+        return OtherProcesses(self._seed, self._members, self._calendar, self._first)
 
     def business_dates(self) -> list[date]:
         """The run dates from first to last, in order."""
         return list(self._dates)
 
     def reference(self) -> list[Path]:
-        """Drops calendars, assets, profiles, parameters, pots and opening positions."""
+        """Drops calendars, assets, profiles, parameters, pots and opening positions.
+
+        With others also who may ask for journals, and rates of charges and fees.
+        """
         holidays = (
             (calendar_id, day.isoformat(), "Market holiday")
             for calendar_id in CALENDARS
@@ -116,6 +130,7 @@ class World:
             ("risk_profile_parameters", parameter_rows()),
             ("pots", self._members.pot_rows()),
             ("opening_positions", self._members.opening_rows(self.opening_date)),
+            *(standing_files() if self._has_others else ()),
         )
         return _present(self._inbox.drop(feed, f"{feed}.csv", rows) for feed, rows in files)
 
@@ -130,6 +145,7 @@ class World:
             *self.prices_before(run_date),
             *self.orders_before(run_date),
             *self.custodians_before(run_date),
+            *self.others_before(run_date),
         ]
 
     def prices_before(self, run_date: date) -> list[Path]:
@@ -168,6 +184,20 @@ class World:
         punctual = [one for one in CUSTODIANS if plan.late_statement(day) != one]
         dropped += [self._statement(custodian_id, day) for custodian_id in punctual]
         return _present(dropped)
+
+    def others_before(self, run_date: date) -> list[Path]:
+        """Drops what processes beside the business day live from alone; nothing without others."""
+        self._require_run(run_date)
+        if self._others is None:
+            return []
+        income = self._others.incomes.of_month(run_date)
+        held = None
+        if income is not None and income.ex_date <= run_date:
+            held = self._custodians.close(self._calendar.prev(income.ex_date)).holdings
+        return _present(
+            self._inbox.drop(feed, name, rows)
+            for feed, name, rows in self._others.files(run_date, held)
+        )
 
     def _confirmations(self, custodian_id: str, day: date) -> Path | None:
         events = self._custodians.close(day).events[custodian_id]

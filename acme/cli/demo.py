@@ -29,12 +29,12 @@ CURRENCY, CUT_OFF, TIMEZONE = "USD", time(12), "Europe/London"
 def demo(first: date, last: date, pots: int, seed: int, shuffle: int | None, json_: bool) -> None:
     """Run business days on real closing prices with simulated members and custodians."""
     from orchestration.location_process import Locations
-    from orchestration.processes_run import run_due
+    from orchestration.processes_run import find, run_due
     from simulator.world import World
 
     os.environ["ACME_CLOCK"] = "event"
     platform = initialise(Home.from_env(), CURRENCY, CUT_OFF, TIMEZONE)
-    world = World(platform.home.root, seed, pots, first, last, shuffle=shuffle)
+    world = World(platform.home.root, seed, pots, first, last, shuffle=shuffle, others=True)
     dates = world.business_dates()
     summary = Summary(first, last, CURRENCY)
     columns = (
@@ -54,6 +54,9 @@ def demo(first: date, last: date, pots: int, seed: int, shuffle: int | None, jso
             others = run_due(platform, run_date, locations)
             for name, why in others.failed.items():
                 told.print(f"{run_date} {name}: {why}", highlight=False)
+                summary.add_failure(name)
+            for name in others.done:
+                summary.add_process(platform.lake, run_date, name, find(name).writes)
             as_of = platform.lake.read(run_date, ["core.dealing_batches"])
             price_date = as_of["core.dealing_batches"]["price_date"][0]
             summary.add(platform.lake, run_date, price_date)
@@ -82,10 +85,22 @@ def _show(summary: Summary) -> None:
         ("Crossed internally", f"{summary.crossed_share} % of the gross"),
         ("Breaks found / open", f"{summary.breaks_found} / {summary.breaks_open}"),
         ("Checks passed", f"{summary.checks_passed} of {summary.checks}"),
+        (
+            "Journals booked / rejected",
+            f"{summary.journals_booked:,} / {summary.journals_rejected:,}",
+        ),
         ("Value at start", money.format(summary.value_at_start)),
         ("Value at end", money.format(summary.value_at_end)),
     ]
     show.table("The business days", ["", ""], rows)
+    show.table(
+        "Processes beside the business day",
+        ["process", "dates", "failed", "rows"],
+        [
+            (name, str(done.dates), str(done.failed), f"{done.rows:,}")
+            for name, done in sorted(summary.processes.items())
+        ],
+    )
     show.out.print(
         "Where to look next\n"
         "  acme up                          the Dagster UI: http://127.0.0.1:3000\n"

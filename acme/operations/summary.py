@@ -1,7 +1,8 @@
-"""Figures of published dates for a person: orders, trades, netting, breaks, value."""
+"""Figures of published dates for a person: orders, netting, breaks, value, other processes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -16,12 +17,22 @@ READ = [
     "core.orders",
     "core.rebalancing_trades",
     "core.batch_lines",
+    "core.journal_requests",
     "core.reconciliation_breaks",
     "core.check_results",
     "core.ledger_balances",
     "stage.price_book",
 ]
 PENNY = Decimal("0.01")
+
+
+@dataclass
+class ProcessFigures:
+    """What a process beside the business day did: dates it ran and failed, rows it wrote."""
+
+    dates: int = 0
+    failed: int = 0
+    rows: int = 0
 
 
 @dataclass
@@ -43,8 +54,11 @@ class Summary:
     breaks_open: int = 0
     checks_passed: int = 0
     checks: int = 0
+    journals_booked: int = 0
+    journals_rejected: int = 0
     value_at_start: Decimal = Decimal(0)
     value_at_end: Decimal = Decimal(0)
+    processes: dict[str, ProcessFigures] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
     @property
@@ -86,11 +100,25 @@ class Summary:
         checks = frames["core.check_results"]
         self.checks += checks.height
         self.checks_passed += checks.filter("passed").height
+        booked = frames["core.journal_requests"]["state"] == "booked"
+        self.journals_booked += int(booked.sum())
+        self.journals_rejected += int((~booked).sum())
         value = self._value(frames["core.ledger_balances"], prices)
         if self.dates_published == 1:
             self.value_at_start = value
         self.value_at_end = value
         self.last = run_date
+
+    def add_process(self, lake: Lake, run_date: date, name: str, writes: Iterable[str]) -> None:
+        """Add a date that a process of another team ran, with what it wrote."""
+        manifest = lake.manifest(run_date)
+        figures = self.processes.setdefault(name, ProcessFigures())
+        figures.dates += 1
+        figures.rows += sum(manifest[dataset].rows for dataset in writes)
+
+    def add_failure(self, name: str) -> None:
+        """Add a date on which a process, or its team, failed."""
+        self.processes.setdefault(name, ProcessFigures()).failed += 1
 
     def _value(self, balances: pl.DataFrame, prices: dict[str, int]) -> Decimal:
         held = (

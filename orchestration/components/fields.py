@@ -5,7 +5,7 @@ from typing import Literal
 import dagster as dg
 
 Stage = Literal["land", "post", "reconcile", "decide", "deal", "publish"]
-Automation = Literal["on_publication", "month_end", "manual"]
+Automation = Literal["on_publication", "month_start", "month_end", "manual"]
 
 
 class Check(dg.Model, dg.Resolvable):

@@ -14,28 +14,28 @@ from tests.orchestration.folders import Folders
 NOON = CutOff(calendar_file.time(12), "Europe/London")
 CALENDAR = calendar_file.DealingCalendar(NOON, ())
 GOOD = ProcessSpec(
-    folder="finance/fees",
+    folder="treasury/fees",
     stage=None,
     reads=("core.pots", "member_services.valuation_lines"),
-    reads_previous=("finance.fees",),
+    reads_previous=("treasury.fees",),
     feeds=("invoices",),
-    writes=("finance.fees",),
+    writes=("treasury.fees",),
     deadline="16:00",
 )
-CHECK = CheckSpec("a_check", "finance.fees", "", ("finance.fees",))
+CHECK = CheckSpec("a_check", "treasury.fees", "", ("treasury.fees",))
 
 
 @pytest.fixture
-def finance(folders: Folders) -> Folders:
+def treasury(folders: Folders) -> Folders:
     """Return folders with the contracts that GOOD names."""
-    folders.contract("finance.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
-    folders.contract("finance.other", {"fee_id": "VARCHAR"}, {})
-    folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="finance")
-    folders.contract("finance.borrowed", {"fee_id": "VARCHAR"}, {}, team="ledger")
+    folders.contract("treasury.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
+    folders.contract("treasury.other", {"fee_id": "VARCHAR"}, {})
+    folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="treasury")
+    folders.contract("treasury.borrowed", {"fee_id": "VARCHAR"}, {}, team="ledger")
     return folders
 
 
-def test_a_good_one_passes(finance: Folders) -> None:
+def test_a_good_one_passes(treasury: Folders) -> None:
     declarations.require(replace(GOOD, checks=(CHECK,)))
 
 
@@ -48,21 +48,21 @@ def test_a_good_one_passes(finance: Folders) -> None:
         ({"accepted": ("orders",)}, "accepted, looks_back: expected none"),
         ({"deadline": "24:00"}, "deadline: expected a time as 16:00, got '24:00'"),
         ({"writes": ()}, "writes: expected at least one"),
-        ({"writes": ("core.pots",)}, "writes: expected datasets of schema finance, got core.pots"),
+        ({"writes": ("core.pots",)}, "writes: expected datasets of schema treasury, got core.pots"),
         (
             {"writes": ("member_services.valuation_lines",)},
-            "writes: expected datasets of schema finance",
+            "writes: expected datasets of schema treasury",
         ),
-        ({"writes": ("finance.nothing",)}, "writes: expected a dataset with a contract"),
-        ({"writes": ("finance.borrowed",)}, "got finance.borrowed of team ledger"),
+        ({"writes": ("treasury.nothing",)}, "writes: expected a dataset with a contract"),
+        ({"writes": ("treasury.borrowed",)}, "got treasury.borrowed of team ledger"),
         ({"reads": ("stage.price_book",)}, "reads: expected core or a team's schema, got stage"),
         ({"reads_previous": ("stage.price_book",)}, "reads_previous: expected core or a team's"),
         ({"reads": ("core.nothing",)}, "reads: expected a dataset with a contract"),
-        ({"reads": ("finance.fees",)}, "reads: expected what others write, got its own"),
-        ({"feeds": ("orders",)}, "feeds: expected a contract of team finance, got feed.orders"),
+        ({"reads": ("treasury.fees",)}, "reads: expected what others write, got its own"),
+        ({"feeds": ("orders",)}, "feeds: expected a contract of team treasury, got feed.orders"),
         ({"feeds": ("nothing",)}, "feeds: expected a dataset with a contract"),
         ({"checks": (replace(CHECK, name="keeps_its_contract"),)}, "than the derived keeps_its"),
-        ({"checks": (CHECK, CHECK)}, "checks: expected one a_check on finance.fees"),
+        ({"checks": (CHECK, CHECK)}, "checks: expected one a_check on treasury.fees"),
         ({"checks": (replace(CHECK, on="core.pots"),)}, "expected on_dataset among writes"),
         ({"checks": (replace(CHECK, reads=("core.assets",)),)}, r"got \['core.assets'\]"),
         ({"checks": (replace(CHECK, engine="dbt"),)}, "expected engine polars"),
@@ -73,7 +73,7 @@ def test_a_good_one_passes(finance: Folders) -> None:
                 "archetype": "Reconciliation",
                 "keys": ("a",),
                 "compares": ("b",),
-                "writes": ("finance.fees", "finance.other"),
+                "writes": ("treasury.fees", "treasury.other"),
             },
             "expected one dataset for the outcome, got 2",
         ),
@@ -86,10 +86,10 @@ def test_a_good_one_passes(finance: Folders) -> None:
         ({"archetype": "Instruction", "recipient": "../x"}, "recipient: expected a folder name"),
     ],
 )
-def test_a_wrong_one_is_told(finance: Folders, change: dict[str, object], told: str) -> None:
+def test_a_wrong_one_is_told(treasury: Folders, change: dict[str, object], told: str) -> None:
     with pytest.raises(DeclarationError, match=told) as error:
         declarations.require(replace(GOOD, **change))
-    assert f"assets/{change.get('folder', 'finance/fees')}/defs.yaml: " in str(error.value)
+    assert f"assets/{change.get('folder', 'treasury/fees')}/defs.yaml: " in str(error.value)
 
 
 def test_the_business_day_stays_among_itself() -> None:
@@ -99,9 +99,9 @@ def test_the_business_day_stays_among_itself() -> None:
     assert "expected datasets of core and stage, got some of member_services" in str(error.value)
 
 
-def test_one_table_has_one_writer(finance: Folders) -> None:
-    with pytest.raises(DeclarationError, match=r"finance/fees, finance/more"):
-        declarations.require_together("finance", [GOOD, replace(GOOD, folder="finance/more")])
+def test_one_table_has_one_writer(treasury: Folders) -> None:
+    with pytest.raises(DeclarationError, match=r"treasury/fees, treasury/more"):
+        declarations.require_together("treasury", [GOOD, replace(GOOD, folder="treasury/more")])
 
 
 # ---- as a location loads ------------------------------------------------------------------------
@@ -116,19 +116,19 @@ def load(team: str) -> dg.Definitions:
 @pytest.mark.parametrize(
     ("attributes", "told"),
     [
-        ({"writes": ["finance.fees"], "wrong": 1}, "wrong"),
-        ({"writes": ["core.pots"]}, "writes: expected datasets of schema finance"),
-        ({"writes": ["finance.fees"], "runbook": "docs/none.md"}, "runbook: expected a file"),
-        ({"writes": ["finance.fees"], "automation": "weekly"}, "automation"),
-        ({"writes": ["finance.fees"], "owner": "nobody at all"}, "owner"),
+        ({"writes": ["treasury.fees"], "wrong": 1}, "wrong"),
+        ({"writes": ["core.pots"]}, "writes: expected datasets of schema treasury"),
+        ({"writes": ["treasury.fees"], "runbook": "docs/none.md"}, "runbook: expected a file"),
+        ({"writes": ["treasury.fees"], "automation": "weekly"}, "automation"),
+        ({"writes": ["treasury.fees"], "owner": "nobody at all"}, "owner"),
     ],
 )
 def test_a_wrong_field_stops_its_location_alone(
-    finance: Folders, attributes: dict[str, object], told: str
+    treasury: Folders, attributes: dict[str, object], told: str
 ) -> None:
-    finance.process("finance/fees", "Calculation", PROCESS, **attributes)
+    treasury.process("treasury/fees", "Calculation", PROCESS, **attributes)
     with pytest.raises(Exception, match="fees") as error:
-        load("finance").get_repository_def()
+        load("treasury").get_repository_def()
     chain, cause = "", error.value
     while cause is not None:
         chain, cause = f"{chain} {cause}", cause.__cause__
@@ -139,24 +139,24 @@ def test_a_wrong_field_stops_its_location_alone(
 
 
 @pytest.mark.parametrize("code", ["import nothing_of_that_name", "1/0", "raise SystemExit(3)"])
-def test_a_module_that_raises_stops_its_location_alone(finance: Folders, code: str) -> None:
-    finance.process("finance/fees", "Calculation", code, writes=["finance.fees"])
+def test_a_module_that_raises_stops_its_location_alone(treasury: Folders, code: str) -> None:
+    treasury.process("treasury/fees", "Calculation", code, writes=["treasury.fees"])
     with pytest.raises(BaseException, match=r"fees|3"):
-        load("finance").get_repository_def()
+        load("treasury").get_repository_def()
     assert load("member_services").get_repository_def()
 
 
-def test_yaml_that_is_none_is_told_with_its_file(finance: Folders) -> None:
-    finance.process("finance/fees", "Calculation", PROCESS, writes=["finance.fees"])
-    (finance.assets / "finance/fees/defs.yaml").write_text("type: [", "utf-8")
-    with pytest.raises(DeclarationError, match=r"assets/finance/fees/defs\.yaml: expected YAML"):
-        declared("finance")
-    (finance.assets / "finance/fees/defs.yaml").write_text("type: x", "utf-8")
+def test_yaml_that_is_none_is_told_with_its_file(treasury: Folders) -> None:
+    treasury.process("treasury/fees", "Calculation", PROCESS, writes=["treasury.fees"])
+    (treasury.assets / "treasury/fees/defs.yaml").write_text("type: [", "utf-8")
+    with pytest.raises(DeclarationError, match=r"assets/treasury/fees/defs\.yaml: expected YAML"):
+        declared("treasury")
+    (treasury.assets / "treasury/fees/defs.yaml").write_text("type: x", "utf-8")
     with pytest.raises(DeclarationError, match="expected `type` and `attributes`"):
-        declared("finance")
+        declared("treasury")
 
 
-def test_the_business_day_opens_no_folder_of_another_team(finance: Folders) -> None:
+def test_the_business_day_opens_no_folder_of_another_team(treasury: Folders) -> None:
     definitions.build.cache_clear()
     keys = definitions.build(CALENDAR).get_repository_def().asset_graph.get_all_asset_keys()
     assert {key.path[0] for key in keys} == {"core", "stage"}

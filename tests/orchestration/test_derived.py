@@ -15,20 +15,25 @@ from tests.orchestration.folders import Folders
 
 NEW_YORK = calendar_file.DealingCalendar(CutOff(calendar_file.time(12), "America/New_York"), ())
 PROCESS = "def run(day, inputs):\n    return {}\n"
-CHECKS = "def never_empty(day, inputs):\n    return inputs['finance.fees'].clear()\n"
-KEY = dg.AssetKey(["finance", "fees"])
+CHECKS = "def never_empty(day, inputs):\n    return inputs['treasury.fees'].clear()\n"
+KEY = dg.AssetKey(["treasury", "fees"])
 DATE = "2024-03-28"
 
 
 def loaded(folders: Folders, archetype: str = "Calculation", **attributes: object) -> Any:
     """Return the graph of a team with one process."""
-    folders.contract("finance.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
-    folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="finance")
+    folders.contract("treasury.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
+    folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="treasury")
     code = CHECKS if "checks" in attributes else ""
     folders.process(
-        "finance/fees", archetype, PROCESS, checks_code=code, writes=["finance.fees"], **attributes
+        "treasury/fees",
+        archetype,
+        PROCESS,
+        checks_code=code,
+        writes=["treasury.fees"],
+        **attributes,
     )
-    return locations.build("finance", NEW_YORK).get_repository_def().asset_graph
+    return locations.build("treasury", NEW_YORK).get_repository_def().asset_graph
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +52,15 @@ def test_all_that_follows_from_few_lines(folders: Folders) -> None:
         checks=[
             {
                 "name": "never_empty",
-                "on_dataset": "finance.fees",
+                "on_dataset": "treasury.fees",
                 "description": "x",
-                "reads": ["finance.fees"],
+                "reads": ["treasury.fees"],
                 "blocking": False,
             }
         ],
     )
     node = graph.get(KEY)
-    assert node.owners == ["team:finance", "ann@example.com"]
+    assert node.owners == ["team:treasury", "ann@example.com"]
     assert node.group_name == "fees"
     assert node.kinds == {"polars", "parquet"}
     assert node.parent_keys == {
@@ -64,11 +69,11 @@ def test_all_that_follows_from_few_lines(folders: Folders) -> None:
         dg.AssetKey(["core", "run_inputs"]),
         dg.AssetKey(["member_services", "valuation_lines"]),
     }
-    assert (node.tags["team"], node.tags["archetype"]) == ("finance", "Calculation")
+    assert (node.tags["team"], node.tags["archetype"]) == ("treasury", "Calculation")
     assert node.tags["automation"] == "on_publication"
-    assert node.metadata["contract"] == "data_contracts/finance/fees.odcs.yaml"
+    assert node.metadata["contract"] == "data_contracts/treasury/fees.odcs.yaml"
     assert node.metadata["contract_version"] == "1.0.0"
-    assert node.metadata["runbook"].value == "assets/finance/fees/README.md"
+    assert node.metadata["runbook"].value == "assets/treasury/fees/README.md"
     assert node.metadata["deadline"] == "16:30"
     assert node.partitions_def.has_partition_key(DATE)
     assert not node.partitions_def.has_partition_key("2024-03-30")
@@ -103,6 +108,14 @@ def test_a_month_end_has_its_deadline_on_the_last_day(folders: Folders) -> None:
     assert node.automation_condition.get_label() == "month_end"
 
 
+def test_a_month_start_has_its_deadline_on_the_seventh(folders: Folders) -> None:
+    node = loaded(folders, automation="month_start", deadline="16:00").get(KEY)
+    assert node.freshness_policy == dg.FreshnessPolicy.cron(
+        "0 16 7 * *", timedelta(days=7), "America/New_York"
+    )
+    assert node.automation_condition.get_label() == "month_start"
+
+
 def test_manual_has_no_condition_and_no_deadline_no_policy(folders: Folders) -> None:
     node = loaded(folders, automation="manual").get(KEY)
     assert node.automation_condition is None
@@ -126,21 +139,25 @@ def asked(
 
 @pytest.mark.parametrize(
     ("automation", "expected"),
-    [("on_publication", {"2024-03-27", "2024-03-29"}), ("month_end", {"2024-03-29"})],
+    [
+        ("on_publication", {"2024-03-27", "2024-03-29", "2024-04-01"}),
+        ("month_start", {"2024-04-01"}),
+        ("month_end", {"2024-03-29"}),
+    ],
 )
 def test_it_runs_once_its_date_is_published(
     folders: Folders, automation: str, expected: set[str]
 ) -> None:
     loaded(folders, automation=automation, reads=["core.pots"])
-    defs = locations.build("finance", NEW_YORK)
+    defs = locations.build("treasury", NEW_YORK)
     with dg.DagsterInstance.ephemeral() as instance:
         told, cursor = asked(defs, instance)
         assert told == set()
-        for date in ("2024-03-27", "2024-03-28", "2024-03-29"):
+        for date in ("2024-03-27", "2024-03-28", "2024-03-29", "2024-04-01"):
             _made(instance, dg.AssetKey(["core", "pots"]), date)
         told, cursor = asked(defs, instance, cursor)
         assert told == set(), "not before the publication"
-        for date in ("2024-03-27", "2024-03-29"):
+        for date in ("2024-03-27", "2024-03-29", "2024-04-01"):
             _made(instance, PUBLICATIONS, date)
         told, cursor = asked(defs, instance, cursor)
         assert told == expected
@@ -201,7 +218,7 @@ def test_only_a_transient_failure_is_tried_again(
         lambda: Platform(Home.from_env(), "", None, _Closed()),  # type: ignore[arg-type]
     )
     loaded(folders)
-    job = locations.build("finance", NEW_YORK).resolve_job_def("finance")
+    job = locations.build("treasury", NEW_YORK).resolve_job_def("treasury")
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(partition_key=DATE, instance=instance, raise_on_error=False)
         assert not result.success

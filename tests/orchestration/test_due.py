@@ -24,6 +24,7 @@ def process(folder: str, *reads: str, automation: str = "on_publication") -> Pro
     ("automation", "days"),
     [
         ("on_publication", [date(2024, 3, 27), MAUNDY_THURSDAY, date(2024, 4, 2)]),
+        ("month_start", [date(2024, 4, 2)]),
         ("month_end", [MAUNDY_THURSDAY]),
         ("manual", []),
     ],
@@ -38,6 +39,12 @@ def test_the_last_date_of_a_month_is_a_business_date() -> None:
     assert due.is_month_end(CALENDAR, MAUNDY_THURSDAY)
     assert not due.is_month_end(CALENDAR, GOOD_FRIDAY)
     assert not due.is_month_end(CALENDAR, date(2024, 3, 27))
+
+
+def test_the_first_date_of_a_month_is_a_business_date() -> None:
+    assert due.is_month_start(CALENDAR, date(2024, 4, 2))
+    assert not due.is_month_start(CALENDAR, EASTER_MONDAY)
+    assert not due.is_month_start(CALENDAR, date(2024, 4, 3))
 
 
 def test_the_due_date_before() -> None:

@@ -29,12 +29,12 @@ from tests.orchestration.folders import Folders
 from tests.scenarios.conftest import VARIABLES, copy_of
 from tests.scenarios.driver import D0, D1, D2, D3, D4, Scenario
 
-NAME = "finance/fees"
+NAME = "treasury/fees"
 COUNT = """
 import polars as pl
 def run(day, inputs):
     pots = inputs["core.pots"].select("pot_id")
-    return {"finance.fees": pots.with_columns(amount=pl.lit("1.50").cast(pl.Decimal(18, 2)))}
+    return {"treasury.fees": pots.with_columns(amount=pl.lit("1.50").cast(pl.Decimal(18, 2)))}
 """
 
 
@@ -66,7 +66,7 @@ def scenario(
     monkeypatch: pytest.MonkeyPatch,
     folders: Folders,
 ) -> Iterator[Scenario]:
-    """Return a copy of the published installation, and a team `finance` to write."""
+    """Return a copy of the published installation, and a team `treasury` to write."""
     home, url = published
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
@@ -75,7 +75,7 @@ def scenario(
         _copy(home, tmp_path / "home")
         opened = Scenario(tmp_path / "home", copied, made=True)
         columns = {"amount": "DECIMAL(18,2)"}
-        folders.contract("finance.fees", {"pot_id": "VARCHAR"}, columns)
+        folders.contract("treasury.fees", {"pot_id": "VARCHAR"}, columns)
         yield opened
         opened.close()
 
@@ -104,7 +104,7 @@ def fees(
     folders: Folders, code: str = COUNT, archetype: str = "Calculation", **more: object
 ) -> None:
     folders.process(
-        NAME, archetype, code, **{"writes": ["finance.fees"], "reads": ["core.pots"]} | more
+        NAME, archetype, code, **{"writes": ["treasury.fees"], "reads": ["core.pots"]} | more
     )
 
 
@@ -115,14 +115,14 @@ def test_a_run_writes_a_partition_and_again_nothing(scenario: Scenario, folders:
     fees(folders)
     first = ran(scenario)
     again = ran(scenario)
-    assert first.versions == again.versions == {"finance.fees": 1}
+    assert first.versions == again.versions == {"treasury.fees": 1}
     assert first.written == again.written
-    frame = scenario.platform.lake.read(D2, ["finance.fees"])["finance.fees"]
+    frame = scenario.platform.lake.read(D2, ["treasury.fees"])["treasury.fees"]
     assert frame.select("run_date", "pot_id", "amount").rows() == [
         (D2, "A", Decimal("1.50")),
         (D2, "B", Decimal("1.50")),
     ]
-    contract = contracts.table("finance", "fees")
+    contract = contracts.table("treasury", "fees")
     assert content_hash(contract, frame) == content_hash(contract, frame.reverse())
 
 
@@ -130,17 +130,18 @@ def test_newer_code_writes_a_version_and_keeps_the_file_before(
     scenario: Scenario, folders: Folders
 ) -> None:
     fees(folders)
-    before = ran(scenario).written["finance.fees"]
+    before = ran(scenario).written["treasury.fees"]
     fees(folders, COUNT.replace("1.50", "1.60"))
     outcome = ran(scenario)
-    assert outcome.versions == {"finance.fees": 2}
+    assert outcome.versions == {"treasury.fees": 2}
     lake = scenario.platform.lake
     assert (
-        lake.read(D2, ["finance.fees"])["finance.fees"]["amount"].to_list() == [Decimal("1.60")] * 2
+        lake.read(D2, ["treasury.fees"])["treasury.fees"]["amount"].to_list()
+        == [Decimal("1.60")] * 2
     )
-    assert lake.path(D2, "finance.fees", before).exists()
-    first, second = lake.versions(D2, "finance.fees")
-    assert (first.partition, second.partition) == (before, outcome.written["finance.fees"])
+    assert lake.path(D2, "treasury.fees", before).exists()
+    first, second = lake.versions(D2, "treasury.fees")
+    assert (first.partition, second.partition) == (before, outcome.written["treasury.fees"])
     assert first.made.inputs_sha256 == second.made.inputs_sha256
     assert first.made.code_version != second.made.code_version
 
@@ -155,9 +156,9 @@ def test_equal_inputs_and_code_that_give_other_bytes_are_refused(
     ).replace('"1.50"', 'str(next(builtins.acme_count)) + ".00"')
     fees(folders, impure)
     before = ran(scenario).written
-    with pytest.raises(NotRepeatableError, match=r"finance\.fees of equal inputs and code was"):
+    with pytest.raises(NotRepeatableError, match=r"treasury\.fees of equal inputs and code was"):
         ran(scenario)
-    assert scenario.platform.lake.manifest(D2)["finance.fees"] == before["finance.fees"]
+    assert scenario.platform.lake.manifest(D2)["treasury.fees"] == before["treasury.fees"]
 
 
 @pytest.mark.parametrize("kind", ["VARCHAR?", "VARCHAR"])
@@ -184,7 +185,7 @@ def test_a_column_that_came_later_is_empty_in_what_was_written_before(
 
 def test_an_unpublished_date_is_refused(scenario: Scenario, folders: Folders) -> None:
     fees(folders)
-    with pytest.raises(DayRefusedError, match=f"finance/fees: {D4} is not published"):
+    with pytest.raises(DayRefusedError, match=f"treasury/fees: {D4} is not published"):
         ran(scenario, on=D4)
 
 
@@ -203,10 +204,10 @@ def test_one_run_of_a_process_and_date_at_a_time(
     fees(folders)
     monkeypatch.setenv("ACME_RUN_WAIT_SECONDS", "0.2")
     with ProcessLock(scenario.platform.url, NAME, D2):
-        with pytest.raises(LockTimeout, match=f"another run holds finance/fees of {D2}"):
+        with pytest.raises(LockTimeout, match=f"another run holds treasury/fees of {D2}"):
             ran(scenario)
         # Another date, and the day, are other locks.
-        assert ran(scenario, on=D3).versions == {"finance.fees": 1}
+        assert ran(scenario, on=D3).versions == {"treasury.fees": 1}
         with ProcessLock(scenario.platform.url, NAME, D1):
             pass
 
@@ -216,33 +217,35 @@ def test_one_run_of_a_process_and_date_at_a_time(
 RUNNING = """
 import polars as pl
 def run(day, inputs):
-    before = inputs["previous.finance.fees"].select("pot_id", pl.col("amount").alias("before"))
+    before = inputs["previous.treasury.fees"].select("pot_id", pl.col("amount").alias("before"))
     pots = inputs["core.pots"].select("pot_id").join(before, on="pot_id", how="left")
     one = pl.lit("1.00").cast(pl.Decimal(18, 2))
     total = (pl.col("before").fill_null(0) + one).cast(pl.Decimal(18, 2))
-    return {"finance.fees": pots.select("pot_id", total.alias("amount"))}
+    return {"treasury.fees": pots.select("pot_id", total.alias("amount"))}
 """
 
 
 def test_the_own_table_of_the_date_before(scenario: Scenario, folders: Folders) -> None:
-    fees(folders, RUNNING, reads_previous=["finance.fees"])
-    assert ran(scenario, on=D1).tables["finance.fees"]["amount"][0] == Decimal("1.00")
-    with pytest.raises(DayRefusedError, match=f"finance.fees has no partition {D2}: finance/fees"):
+    fees(folders, RUNNING, reads_previous=["treasury.fees"])
+    assert ran(scenario, on=D1).tables["treasury.fees"]["amount"][0] == Decimal("1.00")
+    with pytest.raises(
+        DayRefusedError, match=f"treasury.fees has no partition {D2}: treasury/fees"
+    ):
         ran(scenario, on=D3)
-    assert ran(scenario, on=D2).tables["finance.fees"]["amount"][0] == Decimal("2.00")
-    assert ran(scenario, on=D3).tables["finance.fees"]["amount"][0] == Decimal("3.00")
+    assert ran(scenario, on=D2).tables["treasury.fees"]["amount"][0] == Decimal("2.00")
+    assert ran(scenario, on=D3).tables["treasury.fees"]["amount"][0] == Decimal("3.00")
 
 
 def test_another_teams_table_must_be_there(scenario: Scenario, folders: Folders) -> None:
     fees(folders)
     folders.contract("audit.seen", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
     code = (
-        "def run(day, inputs):\n    return {'audit.seen': inputs['finance.fees'].drop('run_date')}"
+        "def run(day, inputs):\n    return {'audit.seen': inputs['treasury.fees'].drop('run_date')}"
     )
     folders.process(
-        "audit/seen", "Calculation", code, reads=["finance.fees"], writes=["audit.seen"]
+        "audit/seen", "Calculation", code, reads=["treasury.fees"], writes=["audit.seen"]
     )
-    with pytest.raises(DayRefusedError, match="finance/fees has not written it"):
+    with pytest.raises(DayRefusedError, match="treasury/fees has not written it"):
         ran(scenario, "audit/seen")
     ran(scenario)
     seen = ran(scenario, "audit/seen").tables["audit.seen"]
@@ -250,20 +253,22 @@ def test_another_teams_table_must_be_there(scenario: Scenario, folders: Folders)
 
 
 def test_a_feed_is_that_of_the_runs_inputs(scenario: Scenario, folders: Folders) -> None:
-    folders.contract("feed.invoices", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, "finance")
+    folders.contract(
+        "feed.invoices", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, "treasury"
+    )
     contracts._load.cache_clear()
     contracts.all_feeds.cache_clear()
     code = """
 def run(day, inputs):
-    return {"finance.fees": inputs["feed.invoices"].select("pot_id", "amount")}
+    return {"treasury.fees": inputs["feed.invoices"].select("pot_id", "amount")}
 """
     fees(folders, code, "LandedFeed", feeds=["invoices"], reads=[])
-    assert ran(scenario, on=D3).tables["finance.fees"].is_empty()
+    assert ran(scenario, on=D3).tables["treasury.fees"].is_empty()
     scenario.land("invoices", "A,12.30", "B,0.01")
-    assert ran(scenario, on=D3).tables["finance.fees"].is_empty(), "what arrives later is D4's"
+    assert ran(scenario, on=D3).tables["treasury.fees"].is_empty(), "what arrives later is D4's"
     scenario.land("closing_prices", f"{D3},EQ,USD,10", f"{D3},BD,USD,20")
     scenario.run(D4)
-    found = ran(scenario, on=D4).tables["finance.fees"]
+    found = ran(scenario, on=D4).tables["treasury.fees"]
     assert found["amount"].to_list() == [Decimal("12.30"), Decimal("0.01")]
 
 
@@ -272,12 +277,14 @@ def run(day, inputs):
 
 def test_what_breaks_its_contract_is_not_written(scenario: Scenario, folders: Folders) -> None:
     fees(folders, COUNT.replace("(18, 2)", "(18, 3)"))
-    with pytest.raises(ChecksFailedError, match="finance/fees of 2024-03-05: nothing was") as error:
+    with pytest.raises(
+        ChecksFailedError, match="treasury/fees of 2024-03-05: nothing was"
+    ) as error:
         ran(scenario)
     (result,) = error.value.results
-    assert (result.name, result.on, result.passed) == ("keeps_its_contract", "finance.fees", False)
+    assert (result.name, result.on, result.passed) == ("keeps_its_contract", "treasury.fees", False)
     assert result.failures.select("rule", "column").row(0) == ("type", "amount")
-    assert "finance.fees" not in scenario.platform.lake.manifest(D2)
+    assert "treasury.fees" not in scenario.platform.lake.manifest(D2)
 
 
 @pytest.mark.parametrize("blocking", [True, False])
@@ -286,26 +293,26 @@ def test_a_failed_check_stops_the_write_if_it_blocks(
 ) -> None:
     check = {
         "name": "no_a",
-        "on_dataset": "finance.fees",
+        "on_dataset": "treasury.fees",
         "description": "x",
-        "reads": ["finance.fees"],
+        "reads": ["treasury.fees"],
         "blocking": blocking,
     }
     checks = (
         "import polars as pl\n"
         "def no_a(day, inputs):\n"
-        "    return inputs['finance.fees'].filter(pl.col('pot_id') == 'A')\n"
+        "    return inputs['treasury.fees'].filter(pl.col('pot_id') == 'A')\n"
     )
     fees(folders, checks=[check], checks_code=checks, archetype="Report")
     if blocking:
-        with pytest.raises(ChecksFailedError, match=r"no_a on finance\.fees: 1 rows, first"):
+        with pytest.raises(ChecksFailedError, match=r"no_a on treasury\.fees: 1 rows, first"):
             ran(scenario)
     else:
         assert [(c.name, c.passed) for c in ran(scenario).checks] == [
             ("keeps_its_contract", True),
             ("no_a", False),
         ]
-    assert ("finance.fees" in scenario.platform.lake.manifest(D2)) != blocking
+    assert ("treasury.fees" in scenario.platform.lake.manifest(D2)) != blocking
     assert scenario.home.extracts.exists() != blocking
 
 
@@ -314,7 +321,7 @@ def test_a_failed_check_stops_the_write_if_it_blocks(
 
 def test_a_reconciliation_is_declared(scenario: Scenario, folders: Folders) -> None:
     columns = {"class": "VARCHAR", "left_n": "BIGINT?", "right_n": "BIGINT?"}
-    folders.contract("finance.held", {"pot_id": "VARCHAR"}, columns)
+    folders.contract("treasury.held", {"pot_id": "VARCHAR"}, columns)
     code = """
 import polars as pl
 def left(day, inputs):
@@ -323,10 +330,10 @@ def right(day, inputs):
     return pl.DataFrame({"pot_id": ["A", "C"], "n": [2, 1]})
 """
     folders.process(
-        "finance/held", "Reconciliation", code,
-        reads=["core.pots"], writes=["finance.held"], keys=["pot_id"], compares=["n"],
+        "treasury/held", "Reconciliation", code,
+        reads=["core.pots"], writes=["treasury.held"], keys=["pot_id"], compares=["n"],
     )  # fmt: skip
-    assert ran(scenario, "finance/held").tables["finance.held"].drop("run_date").rows() == [
+    assert ran(scenario, "treasury/held").tables["treasury.held"].drop("run_date").rows() == [
         ("A", "differs", 1, 2),
         ("B", "missing_right", 1, None),
         ("C", "missing_left", None, 1),
@@ -335,8 +342,8 @@ def right(day, inputs):
 
 def test_a_report_writes_files_and_vouches_for_them(scenario: Scenario, folders: Folders) -> None:
     fees(folders, archetype="Report")
-    assert ran(scenario).left == (f"extracts/finance/fees/{D2}/fees.csv",)
-    path = scenario.home.extracts / "finance" / "fees" / str(D2) / "fees.csv"
+    assert ran(scenario).left == (f"extracts/treasury/fees/{D2}/fees.csv",)
+    path = scenario.home.extracts / "treasury" / "fees" / str(D2) / "fees.csv"
     assert path.read_bytes() == b"pot_id,amount\nA,1.50\nB,1.50\n"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.with_name("fees.csv.sha256").read_text() == f"{digest}  fees.csv\n"
@@ -349,7 +356,7 @@ ORDERS = (
     COUNT
     + """
     outputs["feed.orders"] = pl.DataFrame(
-        [("finance", f"{day.run_date}-A", day.cut_off_instant, "A", "sell", "EQ", None,
+        [("treasury", f"{day.run_date}-A", day.cut_off_instant, "A", "sell", "EQ", None,
           Decimal("UNITS"), None, None)],
         schema=dict(zip(
             ["source", "source_ref", "received_at", "pot_id", "kind", "asset_id", "to_asset_id",
@@ -361,14 +368,14 @@ ORDERS = (
     return outputs
 """
 )
-ORDERS = ORDERS.replace('    return {"finance.fees"', '    outputs = {"finance.fees"').replace(
+ORDERS = ORDERS.replace('    return {"treasury.fees"', '    outputs = {"treasury.fees"').replace(
     "import polars as pl\n", "from decimal import Decimal\nimport polars as pl\n", 1
 )
 
 
 def test_an_instruction_lands_once_and_never_changes(scenario: Scenario, folders: Folders) -> None:
     fees(folders, ORDERS.replace("UNITS", "0.5"), "Instruction", lands="orders")
-    name = f"finance-fees-{D3}.csv"
+    name = f"treasury-fees-{D3}.csv"
     assert ran(scenario, on=D3).left == ran(scenario, on=D3).left == (f"orders/{name}",)
     control = scenario.platform.control
     waiting = [f for f in control.offered_files(D4) if f.feed == "orders"]
@@ -378,7 +385,7 @@ def test_an_instruction_lands_once_and_never_changes(scenario: Scenario, folders
         ran(scenario, on=D3)
     code = ORDERS.replace("UNITS", "0.5").replace("1.50", "1.70")
     fees(folders, code, "Instruction", lands="orders")
-    with pytest.raises(PublishedPartitionError, match=r"would change the published finance\.fees"):
+    with pytest.raises(PublishedPartitionError, match=r"would change the published treasury\.fees"):
         ran(scenario, on=D3)
 
 
@@ -386,7 +393,7 @@ def test_an_instruction_that_its_feed_refuses_is_told(scenario: Scenario, folder
     fees(folders, ORDERS.replace("UNITS", "0.123456"), "Instruction", lands="orders")
     outcome = ran(scenario, on=D3)
     assert outcome.left, "an order in too fine units is landed; the day rejects it"
-    wrong = ORDERS.replace("UNITS", "0.5").replace('"finance", f', '"rebalancing", f')
+    wrong = ORDERS.replace("UNITS", "0.5").replace('"treasury", f', '"rebalancing", f')
     fees(folders, wrong, "Instruction", lands="orders")
     with pytest.raises(InstructedError, match="reserved_source"):
         ran(scenario, on=D2)
@@ -394,13 +401,13 @@ def test_an_instruction_that_its_feed_refuses_is_told(scenario: Scenario, folder
 
 def test_an_instruction_to_a_third_party(scenario: Scenario, folders: Folders) -> None:
     code = COUNT.replace("    return {", "    told = {") + (
-        "    return {**told, 'file': told['finance.fees'].filter(pl.col('pot_id') == 'A')}\n"
+        "    return {**told, 'file': told['treasury.fees'].filter(pl.col('pot_id') == 'A')}\n"
     )
     fees(folders, code, "Instruction", recipient="BANK")
     ran(scenario)
-    path = scenario.home.outbox / "BANK" / str(D2) / "finance-fees.csv"
+    path = scenario.home.outbox / "BANK" / str(D2) / "treasury-fees.csv"
     assert path.read_bytes() == b"pot_id,amount\nA,1.50\n"
-    assert path.with_name("finance-fees.csv.sha256").exists()
+    assert path.with_name("treasury-fees.csv.sha256").exists()
     fees(folders, code.replace("== 'A'", "== 'B'"), "Instruction", recipient="BANK")
     with pytest.raises(InstructedError, match="was sent to BANK with other contents"):
         ran(scenario)
@@ -408,8 +415,8 @@ def test_an_instruction_to_a_third_party(scenario: Scenario, folders: Folders) -
 
 
 def test_tables_that_were_not_declared_are_refused(scenario: Scenario, folders: Folders) -> None:
-    fees(folders, COUNT.replace("finance.fees", "finance.other"))
-    with pytest.raises(ValueError, match=r"expected the tables \['finance.fees'\], got"):
+    fees(folders, COUNT.replace("treasury.fees", "treasury.other"))
+    with pytest.raises(ValueError, match=r"expected the tables \['treasury.fees'\], got"):
         ran(scenario)
 
 
@@ -425,8 +432,8 @@ def test_dbt_models_see_what_is_declared_and_nothing_else(
     scenario: Scenario, folders: Folders
 ) -> None:
     fees(folders, "", "DbtModels", models={"fees": MODEL})
-    assert ran(scenario).tables["finance.fees"]["amount"].to_list() == [Decimal("1.00")] * 2
-    assert ran(scenario).versions == {"finance.fees": 1}
+    assert ran(scenario).tables["treasury.fees"]["amount"].to_list() == [Decimal("1.00")] * 2
+    assert ran(scenario).versions == {"treasury.fees": 1}
     fees(folders, "", "DbtModels", models={"fees": MODEL.replace("'pots'", "'assets'")})
     with pytest.raises(DbtModelsError, match="assets"):
         ran(scenario)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from acme.domain import holdings
 from acme.domain import quantities as q
 from acme.domain.day import Day
 
 POT = "pot_id"
-ACCOUNTS = "pot/"
 
 
 def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -20,7 +20,7 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
     value, and its pot no total: a figure that would have to be guessed is left out.
     """
     pots = inputs["core.pots"].filter((pl.col("book") == "live") & (pl.col("status") != "closed"))
-    held = _held(inputs["core.ledger_balances"])
+    held = holdings.of_pots(inputs["core.ledger_balances"]).filter(pl.col("units") != 0)
     is_cash = pl.col("asset_id") == day.currency
     lines = _lines(pots, held.filter(~is_cash), _prices(day, inputs))
     cash = held.filter(is_cash).select(POT, pl.col("units").cast(q.CASH).alias("cash"))
@@ -40,18 +40,6 @@ def run(day: Day, inputs: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]
             POT, "member_ref", "valuation_date", "cash", total.cast(q.CASH).alias("total")
         ),
     }
-
-
-def _held(balances: pl.DataFrame) -> pl.DataFrame:
-    """Return pot_id, asset_id, units: what live pots hold in all states, none of zero."""
-    mine = (pl.col("book") == "live") & pl.col("account").str.starts_with(ACCOUNTS)
-    return (
-        balances.filter(mine)
-        .with_columns(pl.col("account").str.strip_prefix(ACCOUNTS).alias(POT))
-        .group_by(POT, "asset_id")
-        .agg(pl.col("quantity").sum().cast(q.QUANTITY).alias("units"))
-        .filter(pl.col("units") != 0)
-    )
 
 
 def _prices(day: Day, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
