@@ -25,6 +25,7 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _STARTS = {
     "on_publication": "when its date is published",
     "month_end": "on the last business date of a month",
+    "month_start": "on the first business date of a month",
     "manual": "by hand",
 }
 _INTRODUCTION = """\
