@@ -15,17 +15,17 @@ from orchestration.scenarios import ScenarioFailedError
 from tests.orchestration.folders import Folders
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "finance/fees"
+NAME = "treasury/fees"
 FEES = """
 import polars as pl
 def run(day, inputs):
     pots = inputs["core.pots"].filter(pl.col("status") == "open").select("pot_id")
-    return {"finance.fees": pots.with_columns(amount=pl.lit("1.50").cast(pl.Decimal(18, 2)))}
+    return {"treasury.fees": pots.with_columns(amount=pl.lit("1.50").cast(pl.Decimal(18, 2)))}
 """
 CHECKS = """
 import polars as pl
 def none_of_b(day, inputs):
-    return inputs["finance.fees"].filter(pl.col("pot_id") == "B")
+    return inputs["treasury.fees"].filter(pl.col("pot_id") == "B")
 """
 POT = (
     "{book: live, pot_id: %s, member_ref: M, risk_profile_id: R, opened_on: 2024-01-02, status: %s}"
@@ -39,21 +39,21 @@ given:
     - {POT % ("A", "open")}
     - {POT % ("C", "closed")}
 expect:
-  finance.fees:
+  treasury.fees:
     - {{pot_id: A, amount: "1.50"}}
 """
 CHECK = {
     "name": "none_of_b",
-    "on_dataset": "finance.fees",
+    "on_dataset": "treasury.fees",
     "description": "Made up.",
-    "reads": ["finance.fees"],
+    "reads": ["treasury.fees"],
 }
 
 
 @pytest.fixture
-def finance(folders: Folders) -> Folders:
+def treasury(folders: Folders) -> Folders:
     """Return a team with a process and its contract."""
-    folders.contract("finance.fees", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)?"})
+    folders.contract("treasury.fees", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)?"})
     made(folders)
     return folders
 
@@ -61,7 +61,7 @@ def finance(folders: Folders) -> Folders:
 def made(
     folders: Folders, code: str = FEES, archetype: str = "Calculation", **more: object
 ) -> None:
-    attributes = {"reads": ["core.pots"], "writes": ["finance.fees"], "checks": [CHECK]}
+    attributes = {"reads": ["core.pots"], "writes": ["treasury.fees"], "checks": [CHECK]}
     folders.process(NAME, archetype, code, checks_code=CHECKS, **attributes | more)
 
 
@@ -72,12 +72,12 @@ def written(folders: Folders, text: str, name: str = "one.yaml") -> Path:
     return path
 
 
-def test_a_scenario_passes(finance: Folders) -> None:
-    scenarios.require(written(finance, GOOD))
+def test_a_scenario_passes(treasury: Folders) -> None:
+    scenarios.require(written(treasury, GOOD))
 
 
-def test_the_day_is_counted_on_the_scenarios_holidays(finance: Folders) -> None:
-    day = scenarios.read(written(finance, GOOD)).day
+def test_the_day_is_counted_on_the_scenarios_holidays(treasury: Folders) -> None:
+    day = scenarios.read(written(treasury, GOOD)).day
     assert (day.run_date, day.as_of, day.currency) == (date(2024, 4, 2), date(2024, 3, 28), "USD")
     assert day.known_at == datetime(2024, 4, 2, 11, tzinfo=UTC)
 
@@ -85,7 +85,7 @@ def test_the_day_is_counted_on_the_scenarios_holidays(finance: Folders) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ('"1.50"', '"1.60"', "finance.fees: pot_id=A: amount: expected 1.60, got 1.50"),
+        ('"1.50"', '"1.60"', "treasury.fees: pot_id=A: amount: expected 1.60, got 1.50"),
         ('amount: "1.50"', "amount: null", "pot_id=A: amount: expected null, got 1.50"),
         ("{pot_id: A, am", "{pot_id: B, am", "pot_id=B: expected amount=1.50, got no such row"),
         ("    - {pot_id: A", "    [] #", "pot_id=A: expected no such row, got amount=1.50"),
@@ -94,21 +94,21 @@ def test_the_day_is_counted_on_the_scenarios_holidays(finance: Folders) -> None:
     ],
 )
 def test_the_first_row_and_column_that_differ_are_told(
-    finance: Folders, before: str, after: str, told: str
+    treasury: Folders, before: str, after: str, told: str
 ) -> None:
     assert before in GOOD
     with pytest.raises(ScenarioFailedError) as caught:
-        scenarios.require(written(finance, GOOD.replace(before, after)))
+        scenarios.require(written(treasury, GOOD.replace(before, after)))
     assert told in str(caught.value)
-    assert str(caught.value).startswith("assets/finance/fees/scenarios/one.yaml: Every open pot")
+    assert str(caught.value).startswith("assets/treasury/fees/scenarios/one.yaml: Every open pot")
 
 
-def test_differences_come_in_key_order_and_are_cut(finance: Folders) -> None:
+def test_differences_come_in_key_order_and_are_cut(treasury: Folders) -> None:
     rows = "".join(f'    - {{pot_id: P{n:02}, amount: "1"}}\n' for n in reversed(range(30)))
     with pytest.raises(ScenarioFailedError) as caught:
-        scenarios.require(written(finance, GOOD + rows))
+        scenarios.require(written(treasury, GOOD + rows))
     lines = str(caught.value).splitlines()[1:]
-    assert lines[0] == "  finance.fees: pot_id=P00: expected amount=1.00, got no such row"
+    assert lines[0] == "  treasury.fees: pot_id=P00: expected amount=1.00, got no such row"
     assert lines[-1] == "  and 10 more"
     assert len(lines) == scenarios.SHOWN_MAX + 1
 
@@ -139,7 +139,7 @@ def test_differences_come_in_key_order_and_are_cut(finance: Folders) -> None:
         ('"1.50"', '"1e3"', "amount: expected a number in quotes, got '1e3'"),
         ("status: closed", "status: gone", "keep the contract: core.pots.status: enum"),
         ("{book: live, pot_id: C", "{book: live, pot_id: A", "duplicate_key"),
-        ("finance.fees:", "finance.other:", "expect: expected the tables finance.fees, got"),
+        ("treasury.fees:", "treasury.other:", "expect: expected the tables treasury.fees, got"),
         ("expect:", "fails: none_of_b\nexpect:", "expected one of expect and fails"),
         (
             "date: 2024-04-02",
@@ -155,38 +155,38 @@ def test_differences_come_in_key_order_and_are_cut(finance: Folders) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(
-    finance: Folders, before: str, after: str, told: str
+    treasury: Folders, before: str, after: str, told: str
 ) -> None:
     assert before in GOOD
     with pytest.raises(ScenarioError) as caught:
-        scenarios.require(written(finance, GOOD.replace(before, after)))
+        scenarios.require(written(treasury, GOOD.replace(before, after)))
     assert told in str(caught.value)
-    assert str(caught.value).startswith("assets/finance/fees/scenarios/one.yaml: ")
+    assert str(caught.value).startswith("assets/treasury/fees/scenarios/one.yaml: ")
 
 
-def test_a_check_that_must_fail(finance: Folders) -> None:
+def test_a_check_that_must_fail(treasury: Folders) -> None:
     expected, _, _ = GOOD.partition("expect:")
     bad = expected.replace("pot_id: A", "pot_id: B")
-    scenarios.require(written(finance, f"{bad}fails: none_of_b\n"))
+    scenarios.require(written(treasury, f"{bad}fails: none_of_b\n"))
     with pytest.raises(ScenarioFailedError, match="expected none_of_b to fail, got: none did"):
-        scenarios.require(written(finance, f"{expected}fails: none_of_b\n"))
+        scenarios.require(written(treasury, f"{expected}fails: none_of_b\n"))
     with pytest.raises(ScenarioError, match="fails: expected a blocking check of keeps_its_contr"):
-        scenarios.require(written(finance, f"{expected}fails: something\n"))
+        scenarios.require(written(treasury, f"{expected}fails: something\n"))
 
 
-def test_rows_from_a_csv_file(finance: Folders) -> None:
+def test_rows_from_a_csv_file(treasury: Folders) -> None:
     csv = "book,pot_id,member_ref,risk_profile_id,opened_on,status\n"
     csv += "live,A,M,R,2024-01-02,open\nlive,C,M,R,2024-01-02,closed\n"
     head, _, tail = GOOD.partition("  core.pots:\n")
-    path = written(finance, f"{head}  core.pots: pots.csv\n{tail[tail.index('expect:') :]}")
-    written(finance, csv, "pots.csv")
+    path = written(treasury, f"{head}  core.pots: pots.csv\n{tail[tail.index('expect:') :]}")
+    written(treasury, csv, "pots.csv")
     scenarios.require(path)
     assert (
         scenarios.read(path)
         .frames["core.pots"]
-        .equals(scenarios.read(written(finance, GOOD, "two.yaml")).frames["core.pots"])
+        .equals(scenarios.read(written(treasury, GOOD, "two.yaml")).frames["core.pots"])
     )
-    written(finance, csv + "live,D\n", "pots.csv")
+    written(treasury, csv + "live,D\n", "pots.csv")
     with pytest.raises(ScenarioError, match=r"pots\.csv: row 3: expected 6 fields, got 2"):
         scenarios.require(path)
     path.write_text(path.read_text("utf-8").replace("pots.csv", "../pots.csv"), "utf-8")
@@ -194,31 +194,31 @@ def test_rows_from_a_csv_file(finance: Folders) -> None:
         scenarios.require(path)
 
 
-def test_a_result_that_depends_on_the_order_of_rows_fails(finance: Folders) -> None:
-    made(finance, FEES.replace('.select("pot_id")', '.select("pot_id").head(1)'))
+def test_a_result_that_depends_on_the_order_of_rows_fails(treasury: Folders) -> None:
+    made(treasury, FEES.replace('.select("pot_id")', '.select("pot_id").head(1)'))
     both = GOOD.replace("closed", "open")
     with pytest.raises(ScenarioFailedError, match="the same rows whatever the order of its inputs"):
-        scenarios.require(written(finance, both))
+        scenarios.require(written(treasury, both))
 
 
-def test_other_tables_than_declared_are_told(finance: Folders) -> None:
-    made(finance, FEES.replace("finance.fees", "finance.other"))
+def test_other_tables_than_declared_are_told(treasury: Folders) -> None:
+    made(treasury, FEES.replace("treasury.fees", "treasury.other"))
     with pytest.raises(ScenarioFailedError, match=r"expected the tables .*fees.*, got .*other"):
-        scenarios.require(written(finance, GOOD))
+        scenarios.require(written(treasury, GOOD))
 
 
-def test_rows_of_a_feed_have_an_origin(finance: Folders) -> None:
-    finance.contract("feed.bills", {"bill": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, team="finance")
-    made(finance, feeds=["bills"], reads_previous=["core.pots", "finance.fees"])
+def test_rows_of_a_feed_have_an_origin(treasury: Folders) -> None:
+    treasury.contract("feed.bills", {"bill": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, team="treasury")
+    made(treasury, feeds=["bills"], reads_previous=["core.pots", "treasury.fees"])
     given = """\
   feed.bills:
     - {bill: B1, amount: 3}
     - {bill: B1, amount: "4.5", sequence: 2, file_sha256: f2}
   previous.core.pots: []
-  previous.finance.fees:
+  previous.treasury.fees:
     - {run_date: 2024-02-29, pot_id: A, amount: null}
 expect:"""
-    path = written(finance, GOOD.replace("expect:", given))
+    path = written(treasury, GOOD.replace("expect:", given))
     scenarios.require(path)
     frames = scenarios.read(path).frames
     noon = datetime(2024, 4, 2, 11, tzinfo=UTC)
@@ -226,7 +226,7 @@ expect:"""
         (1, 1, "0" * 64, noon),
         (2, 2, "f2", noon),
     ]
-    assert frames["previous.finance.fees"]["run_date"].to_list() == [date(2024, 2, 29)]
+    assert frames["previous.treasury.fees"]["run_date"].to_list() == [date(2024, 2, 29)]
     assert frames["core.pots"]["run_date"].unique().to_list() == [date(2024, 4, 2)]
     assert frames["previous.core.pots"].schema["opened_on"] == pl.Date()
 
@@ -236,64 +236,64 @@ import polars as pl
 def run(day, inputs):
     rows = pl.DataFrame({"pot_id": ["A"], "amount": ["1.5"]}).with_columns(
         pl.col("amount").cast(pl.Decimal(18, 2)))
-    return {"finance.fees": rows, NAME: rows}
+    return {"treasury.fees": rows, NAME: rows}
 """
 
 
-def test_what_an_instruction_sends_is_held_against_its_digits(finance: Folders) -> None:
-    made(finance, SENDS.replace("NAME", '"file"'), "Instruction", recipient="BANK")
+def test_what_an_instruction_sends_is_held_against_its_digits(treasury: Folders) -> None:
+    made(treasury, SENDS.replace("NAME", '"file"'), "Instruction", recipient="BANK")
     text = GOOD + '  file:\n    - {pot_id: A, amount: "1.50"}\n'
-    scenarios.require(written(finance, text))
+    scenarios.require(written(treasury, text))
     shorter = text[: text.rindex("1.50")] + '1.5"}\n'
     with pytest.raises(ScenarioFailedError, match=r"file: row 1: amount: expected 1\.5, got 1\.50"):
-        scenarios.require(written(finance, shorter))
+        scenarios.require(written(treasury, shorter))
 
 
-def test_what_an_instruction_lands_keeps_its_feeds_contract(finance: Folders) -> None:
-    finance.contract("feed.bills", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, team="x")
-    made(finance, SENDS.replace("NAME", '"feed.bills"'), "Instruction", lands="bills")
+def test_what_an_instruction_lands_keeps_its_feeds_contract(treasury: Folders) -> None:
+    treasury.contract("feed.bills", {"pot_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, team="x")
+    made(treasury, SENDS.replace("NAME", '"feed.bills"'), "Instruction", lands="bills")
     text = GOOD + '  feed.bills:\n    - {pot_id: A, amount: "1.5"}\n'
-    scenarios.require(written(finance, text))
-    finance.contract("feed.bills", {"pot_id": "VARCHAR"}, {"sum": "DECIMAL(18,2)"}, team="x")
+    scenarios.require(written(treasury, text))
+    treasury.contract("feed.bills", {"pot_id": "VARCHAR"}, {"sum": "DECIMAL(18,2)"}, team="x")
     from acme.lakehouse import contracts  # noqa: PLC0415
 
     contracts._load.cache_clear()
     with pytest.raises(
         ScenarioFailedError, match=r"feed\.bills: expected rows that keep the contr"
     ):
-        scenarios.require(written(finance, text.replace('amount: "1.5"', 'sum: "1.5"')))
+        scenarios.require(written(treasury, text.replace('amount: "1.5"', 'sum: "1.5"')))
 
 
 # ---- what every process must have ---------------------------------------------------------------
 
 
-def test_what_a_process_lacks_is_told(finance: Folders) -> None:
-    folder = finance.assets / NAME
-    assert scenario_check.wrong(finance.assets) == [
-        "assets/finance/fees/README.md: expected a paragraph that begins **Problem.**",
-        "assets/finance/fees/scenarios: expected at least one NAME.yaml, got none",
+def test_what_a_process_lacks_is_told(treasury: Folders) -> None:
+    folder = treasury.assets / NAME
+    assert scenario_check.wrong(treasury.assets) == [
+        "assets/treasury/fees/README.md: expected a paragraph that begins **Problem.**",
+        "assets/treasury/fees/scenarios: expected at least one NAME.yaml, got none",
     ]
     (folder / "README.md").write_text("# Fees\n\n**Problem.** Who pays?\n", "utf-8")
-    written(finance, GOOD)
-    assert scenario_check.wrong(finance.assets) == []
-    written(finance, "", "left.csv")
-    written(finance, GOOD.replace("date: 2024-04-02", "date: 2024-04-01"), "two.yaml")
-    assert scenario_check.wrong(finance.assets) == [
-        "assets/finance/fees/scenarios/two.yaml: date: expected a business date, got 2024-04-01",
-        "assets/finance/fees/scenarios/left.csv: expected a NAME.yaml, or a CSV that one names",
+    written(treasury, GOOD)
+    assert scenario_check.wrong(treasury.assets) == []
+    written(treasury, "", "left.csv")
+    written(treasury, GOOD.replace("date: 2024-04-02", "date: 2024-04-01"), "two.yaml")
+    assert scenario_check.wrong(treasury.assets) == [
+        "assets/treasury/fees/scenarios/two.yaml: date: expected a business date, got 2024-04-01",
+        "assets/treasury/fees/scenarios/left.csv: expected a NAME.yaml, or a CSV that one names",
     ]
 
 
-def test_a_declaration_is_held_against_contracts_and_code(finance: Folders) -> None:
-    path = finance.assets / NAME / "defs.yaml"
+def test_a_declaration_is_held_against_contracts_and_code(treasury: Folders) -> None:
+    path = treasury.assets / NAME / "defs.yaml"
     scenario_check.require_declared(path)
-    made(finance, reads=["stage.price_book"])
+    made(treasury, reads=["stage.price_book"])
     with pytest.raises(DeclarationError, match="reads: expected core or a team's schema"):
         scenario_check.require_declared(path)
-    made(finance, checks=[CHECK | {"name": "something"}])
+    made(treasury, checks=[CHECK | {"name": "something"}])
     with pytest.raises(DeclarationError, match=r"checks\.py: expected a function something"):
         scenario_check.require_declared(path)
-    made(finance, archetype="DbtModels")
+    made(treasury, archetype="DbtModels")
     with pytest.raises(DeclarationError, match=r"models/fees\.sql: expected a model"):
         scenario_check.require_declared(path)
 

@@ -168,14 +168,14 @@ def test_a_column_that_came_later_is_empty_in_what_was_written_before(
     fees(folders)
     ran(scenario)
     columns = {"note": kind, "amount": "DECIMAL(18,2)"}
-    folders.contract("finance.fees", {"pot_id": "VARCHAR"}, columns)
+    folders.contract("treasury.fees", {"pot_id": "VARCHAR"}, columns)
     contracts._load.cache_clear()
     if kind == "VARCHAR":
         # A value that must be there cannot be made up.
         with pytest.raises(PartitionDamagedError, match="expected columns"):
-            scenario.platform.lake.read(D2, ["finance.fees"])
+            scenario.platform.lake.read(D2, ["treasury.fees"])
         return
-    frame = scenario.platform.lake.read(D2, ["finance.fees"])["finance.fees"]
+    frame = scenario.platform.lake.read(D2, ["treasury.fees"])["treasury.fees"]
     assert frame.columns == ["run_date", "pot_id", "note", "amount"]
     assert frame.select("pot_id", "note", "amount").rows() == [
         ("A", None, Decimal("1.50")),
