@@ -10,9 +10,11 @@ import dagster as dg
 from acme.lakehouse.home import Home
 from orchestration import calendar_file
 from orchestration.jobs import day_jobs
+from orchestration.marts import mart_assets, marts_job
 from orchestration.resources import BusinessDay
 from sensors.cut_off import cut_off_schedule
 from sensors.inbox import inbox_sensor, prices_have_landed
+from sensors.marts import marts_sensor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,16 +30,19 @@ def build(calendar: calendar_file.DealingCalendar) -> dg.Definitions:
     """Build the definitions for a calendar."""
     tree = dg.ComponentTree(defs_module=import_module("assets"), project_root=ROOT)
     with warnings.catch_warnings():
-        # Dagster's own loader of components uses functions that Dagster calls beta and preview.
+        # Dagster's own loader of components uses functions that Dagster calls beta and preview;
+        # checks of partitions are one.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         processes = tree.build_defs()
+        served = mart_assets(calendar)
     return dg.Definitions.merge(
         processes,
         dg.Definitions(
-            jobs=day_jobs(),
+            assets=[served],
+            jobs=[*day_jobs(), marts_job()],
             schedules=[cut_off_schedule(calendar, prices_have_landed)],
-            sensors=[inbox_sensor()],
+            sensors=[inbox_sensor(), marts_sensor()],
             resources={"business_day": BusinessDay()},
             executor=dg.in_process_executor,
         ),

@@ -16,6 +16,7 @@ from acme.cli import (
     installation,
     intake,
     keys,
+    marts,
     replay,
     submit,
 )
@@ -36,6 +37,7 @@ GROUPS = (
     evidence,
     replay,
     keys,
+    marts,
     demo,
     submit,
 )

@@ -81,8 +81,8 @@ def build(
 ) -> list[Any]:
     """Run the models and tests of a selection, in a session; the results in the order they ran.
 
-    `without` are types of resources left out. A failed test is a result. Raises `DbtError` for anything that could not run, and for a
-    selection of nothing.
+    `without` are types of resources left out. A failed test is a result. Raises `DbtError` for
+    anything that could not run, and for a selection of nothing.
     """
     arguments = [
         "build",
@@ -95,8 +95,9 @@ def build(
     results = list(nodes.results)
     unfinished = [r for r in results if r.status not in ("success", "pass", "fail")]
     if unfinished:
-        # What was skipped only follows from what failed.
-        cause = min(unfinished, key=lambda r: r.status == "skipped")
+        # What was skipped only follows from what failed, a unit test for one.
+        order = {"skipped": 2, "fail": 1}
+        cause = min(results, key=lambda r: order.get(r.status, 3 * (r not in unfinished)))
         raise error(platform, f"{cause.node.name}: {cause.status}: {cause.message}")
     if not results:
         raise DbtError(f"dbt found nothing to do in the selection {' '.join(selection)}")

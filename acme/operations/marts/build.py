@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -24,8 +25,8 @@ from acme.operations import dbt
 from acme.operations.dbt import DbtError, Target
 from acme.operations.marts import inputs, serving
 from acme.operations.marts.inputs import MartsError
-from acme.operations.marts.models import SELECTION, Mart, datasets_read, marts
-from acme.operations.marts.parity import Comparison, Difference, compare
+from acme.operations.marts.models import SELECTION, datasets_read, marts
+from acme.operations.marts.parity import Comparison, compare
 
 # First half of the advisory lock's key, so that it meets no other use of such locks.
 _LOCK_CLASS: Final = 4_113_503
@@ -82,6 +83,35 @@ def rebuild(platform: Platform) -> Built:
         return _build_all(platform, connection, wanted, anew=True)
 
 
+def prove(platform: Platform) -> dict[Target, list[str]]:
+    """Build the marts of the newest published date with every unit test; nothing is served.
+
+    Returns the names of what passed on each engine. Raises as `build` does.
+    """
+    with _locked(platform) as connection:
+        newest = platform.control.published_dates()[-1:]
+        if not newest:
+            raise MartsError("nothing is published yet: there is nothing to build marts from")
+        return _build(platform, connection, newest, proving=True).passed
+
+
+def document(platform: Platform, target: Target, folder: Path) -> Path:
+    """Write dbt's own documentation of the project as one static page; its path.
+
+    The tables must have been built, as they are by `prove` and every `build`.
+    """
+    with _locked(platform), dbt.session(platform, target):
+        try:
+            if target == "lake":
+                with dbt.lake_cursor(platform, folder):
+                    pass
+            common = dbt.common_arguments(target, folder, write_json=True)
+            dbt.invoke(platform, target, ["docs", "generate", "--static", *common])
+        except DbtError as error:
+            raise MartsError(f"the documentation cannot be written: {error}") from error
+    return folder / "static_index.html"
+
+
 def _outstanding(platform: Platform, connection: Connection[TupleRow]) -> list[date]:
     served = serving.served_by_postgres(connection)
     served &= serving.served_by_duckdb(platform.home.marts)
@@ -93,7 +123,8 @@ def _build_all(
 ) -> Built:
     found: dict[str, list[Comparison]] = {mart.name: [] for mart in marts()}
     for some in _in_portions(platform, dates):
-        for comparison in _build(platform, connection, some, anew=anew and some[0] == dates[0]):
+        built = _build(platform, connection, some, anew=anew and some[0] == dates[0])
+        for comparison in built.comparisons:
             found[comparison.mart].append(comparison)
     together = [
         Comparison(name, sum(c.rows for c in of_mart), 0, ()) for name, of_mart in found.items()
@@ -115,52 +146,59 @@ def _in_portions(platform: Platform, dates: Sequence[date]) -> Iterator[list[dat
         yield portion
 
 
+@dataclass(frozen=True)
+class _Portion:
+    """What came of building some dates: what passed on each engine, and the comparison."""
+
+    passed: dict[Target, list[str]]
+    comparisons: list[Comparison]
+
+
 def _build(
-    platform: Platform, connection: Connection[TupleRow], dates: list[date], *, anew: bool
-) -> list[Comparison]:
+    platform: Platform,
+    connection: Connection[TupleRow],
+    dates: list[date],
+    *,
+    anew: bool = False,
+    proving: bool = False,
+) -> _Portion:
+    """Build some dates on both engines and compare them; serve them, unless it is for proof."""
     known = inputs.facts(platform, dates)
     try:
         with dbt.session(platform, "warehouse"):
             datasets = datasets_read(dbt.manifest(platform, "warehouse"))
             inputs.give_warehouse(platform, connection, dates, datasets, known)
-            _run(platform, "warehouse", dates)
+            there = _run(platform, "warehouse", dates, proving=proving)
+
+        def on_the_lake() -> _Portion:
+            with dbt.lake_cursor(platform, platform.home.dbt / "marts") as cursor:
+                inputs.give_lake(platform, cursor, dates, datasets, known)
+                here = _run(platform, "lake", dates, proving=proving)
+                compared = compare(platform, cursor, marts())
+                if not all(comparison.agrees for comparison in compared):
+                    raise EnginesDisagreeError(compared)
+                if not proving:
+                    # Postgres first: it may refuse. What one alone serves is outstanding.
+                    serving.serve_postgres(connection, marts(), dates)
+                    serving.serve_duckdb(platform, cursor, marts(), dates, anew=anew)
+                return _Portion({"lake": here, "warehouse": there}, compared)
+
         with dbt.session(platform, "lake"):
-            return dbt.retried_cold(
-                lambda: _on_the_lake(platform, connection, dates, datasets, known, anew=anew)
-            )
+            return dbt.retried_cold(on_the_lake)
     except DbtError as error:
         raise MartsError(f"the marts of {_span(dates)} cannot be built: {error}") from error
 
 
-def _on_the_lake(
-    platform: Platform,
-    connection: Connection[TupleRow],
-    dates: list[date],
-    datasets: Sequence[str],
-    known: inputs.Facts,
-    *,
-    anew: bool,
-) -> list[Comparison]:
-    """Build on DuckDB what is built on Postgres already; compare; serve both."""
-    with dbt.lake_cursor(platform, platform.home.dbt / "marts") as cursor:
-        inputs.give_lake(platform, cursor, dates, datasets, known)
-        _run(platform, "lake", dates)
-        compared = compare(platform, cursor, marts())
-        if not all(comparison.agrees for comparison in compared):
-            raise EnginesDisagreeError(compared)
-        # Postgres first: it is the one that may refuse. What is served by one alone is outstanding.
-        serving.serve_postgres(connection, marts(), dates)
-        serving.serve_duckdb(platform, cursor, marts(), dates, anew=anew)
-        return compared
-
-
-def _run(platform: Platform, target: Target, dates: Sequence[date]) -> None:
+def _run(platform: Platform, target: Target, dates: Sequence[date], *, proving: bool) -> list[str]:
+    """Run the models and their tests, unit tests only for proof; the names of what passed."""
     variables = {"run_dates": [day.isoformat() for day in dates]}
     folder = platform.home.dbt / "marts"
-    results = dbt.build(platform, target, SELECTION, variables, folder, without=("unit_test",))
+    without = () if proving else ("unit_test",)
+    results = dbt.build(platform, target, SELECTION, variables, folder, without=without)
     if failed := [r for r in results if r.status == "fail"]:
         node = failed[0].node
-        raise DbtError(f"dbt: {node.name} on {target}: {failed[0].failures} rows break it")
+        raise DbtError(f"dbt: {node.name} on {target}: {failed[0].message or 'fails'}")
+    return sorted(r.node.name for r in results)
 
 
 def _span(dates: Sequence[date]) -> str:
@@ -199,16 +237,3 @@ def _locked(platform: Platform) -> Iterator[Connection[TupleRow]]:
             ) from error
         connection.execute("SET lock_timeout = 0")
         yield connection
-
-
-__all__ = [
-    "Built",
-    "Comparison",
-    "Difference",
-    "EnginesDisagreeError",
-    "Mart",
-    "MartsError",
-    "build",
-    "outstanding",
-    "rebuild",
-]

@@ -166,9 +166,13 @@ def give_warehouse(
             for day in dates:
                 frame = platform.lake.read(day, [dataset])[dataset].select(list(columns))
                 _copy(connection, table, frame)
+            # Without its statistics the planner takes a full table for an empty one.
+            connection.execute(sql.SQL("ANALYZE {}").format(table))
         for name, frame in known.tables().items():
             columns = {c: _PLATFORM_TYPES[dtype] for c, dtype in frame.schema.items()}
-            _copy(connection, _fresh_table(connection, "platform", name, columns), frame)
+            table = _fresh_table(connection, "platform", name, columns)
+            _copy(connection, table, frame)
+            connection.execute(sql.SQL("ANALYZE {}").format(table))
 
 
 def _columns(contract: Contract) -> list[Any]:

@@ -38,12 +38,12 @@ held as (
         coalesce(pots.book, others.book) as book,
         coalesce(pots.asset_id, others.asset_id) as asset_id,
         coalesce(pots.pots, 0) as pots,
-        coalesce(pots.units, 0) as units,
-        coalesce(pots.units_settled, 0) as units_settled,
-        coalesce(pots.units_reserved, 0) as units_reserved,
-        coalesce(pots.units_in_flight, 0) as units_in_flight,
-        coalesce(others.units_in_suspense, 0) as units_in_suspense,
-        coalesce(others.units_at_custodian, 0) as units_at_custodian,
+        cast(coalesce(pots.units, 0) as decimal(28, 6)) as units,
+        cast(coalesce(pots.units_settled, 0) as decimal(28, 6)) as units_settled,
+        cast(coalesce(pots.units_reserved, 0) as decimal(28, 6)) as units_reserved,
+        cast(coalesce(pots.units_in_flight, 0) as decimal(28, 6)) as units_in_flight,
+        cast(coalesce(others.units_in_suspense, 0) as decimal(28, 6)) as units_in_suspense,
+        cast(coalesce(others.units_at_custodian, 0) as decimal(28, 6)) as units_at_custodian,
         pots.value
     from pots
     full outer join others
