@@ -38,6 +38,7 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/python -m acme.lakehouse.contract_docs --check
 	$(BIN)/python -m acme.operations.state_pictures --check
 	$(BIN)/python -m acme.operations.dbt_sources --check
+	$(BIN)/python -m acme.operations.marts.reference --check
 
 histories: $(READY) ## Hold 10,000 random day-histories against the reference
 	$(BIN)/python -m tests.histories --days 10000 $(ARGS)
@@ -48,7 +49,8 @@ up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
 bench: $(READY) ## Run the benchmarks and print their ratios
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## Write what is derived from contracts and states anew
+docs: $(READY) ## Write what is derived from contracts, states and models anew
 	$(BIN)/python -m acme.lakehouse.contract_docs
 	$(BIN)/python -m acme.operations.state_pictures
 	$(BIN)/python -m acme.operations.dbt_sources
+	$(BIN)/python -m acme.operations.marts.reference

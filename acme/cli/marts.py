@@ -1,4 +1,4 @@
-"""Verbs for finance's marts: build, test, docs, page."""
+"""Verbs for finance's marts: build, test, docs, page, url."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from acme.cli import show
 from acme.cli.errors import CommandError
 from acme.lakehouse.platform import open_platform
+from acme.lakehouse.roles import role_url
 from acme.operations.dbt import TARGETS
 from acme.operations.marts import build as building
 from acme.operations.marts import page as pages
@@ -88,6 +89,15 @@ def page(run_date: date | None, target: Path | None) -> None:
     if day is None:
         raise CommandError("no marts are built yet: run `acme marts build`")
     click.echo(pages.write(home.marts, day, target or pages.place(home, day)))
+
+
+@marts.command()
+def url() -> None:
+    """Print the connection string of the role finance, which may read the marts and nothing else.
+
+    It holds the role's password.
+    """
+    click.echo(role_url(open_platform().home, "finance"))
 
 
 COMMANDS = [marts]
