@@ -49,6 +49,7 @@ check: $(READY) ## Lint, types, import contracts, generated docs
 	$(BIN)/python -m acme.operations.dbt_sources --check
 	$(BIN)/python -m orchestration.workspace --check
 	$(BIN)/python -m orchestration.scenario_check
+	$(BIN)/python -m acme.operations.marts.reference --check
 
 histories: $(READY) ## Hold 10,000 random day-histories against the reference
 	$(BIN)/python -m tests.histories --days 10000 $(ARGS)
@@ -59,7 +60,7 @@ up: $(READY) ## Serve the Dagster UI and daemon on http://127.0.0.1:3000
 bench: $(READY) ## Run the benchmarks and print their ratios
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## Write what is derived from contracts, states and folders anew
+docs: $(READY) ## Write what is derived from contracts, states, models and folders anew
 	$(BIN)/python -m acme.lakehouse.contract_docs
 	$(BIN)/python -m acme.operations.state_pictures
 	$(BIN)/python -m acme.operations.dbt_sources
@@ -67,3 +68,4 @@ docs: $(READY) ## Write what is derived from contracts, states and folders anew
 	$(BIN)/python -m orchestration.catalogue
 	$(BIN)/python -m orchestration.code_owners
 	$(BIN)/python -m orchestration.contract_check
+	$(BIN)/python -m acme.operations.marts.reference

@@ -11,10 +11,12 @@ from acme.lakehouse.home import Home
 from acme.lakehouse.teams import DAY_TEAMS
 from orchestration import calendar_file
 from orchestration.jobs import day_jobs
+from orchestration.marts import mart_assets, marts_job
 from orchestration.registry import ROOT, declared
 from orchestration.resources import BusinessDay
 from sensors.cut_off import cut_off_schedule
 from sensors.inbox import inbox_sensor, prices_have_landed
+from sensors.marts import marts_sensor
 
 
 @dg.definitions
@@ -27,13 +29,17 @@ def defs() -> dg.Definitions:
 def build(calendar: calendar_file.DealingCalendar) -> dg.Definitions:
     """Build the definitions for a calendar; no folder of another team is opened."""
     teams = [team_processes(team) for team in DAY_TEAMS]
+    with warnings.catch_warnings():
+        # Checks of partitions are what Dagster calls a preview.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        served = mart_assets(calendar)
     # Not merged: definitions of several component trees cannot be.
     return dg.Definitions(
-        assets=[asset for team in teams for asset in team.assets or ()],
+        assets=[*(asset for team in teams for asset in team.assets or ()), served],
         asset_checks=[check for team in teams for check in team.asset_checks or ()],
-        jobs=day_jobs(),
+        jobs=[*day_jobs(), marts_job()],
         schedules=[cut_off_schedule(calendar, prices_have_landed)],
-        sensors=[inbox_sensor()],
+        sensors=[inbox_sensor(), marts_sensor()],
         resources={"business_day": BusinessDay()},
         executor=dg.in_process_executor,
     )

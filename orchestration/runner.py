@@ -6,6 +6,7 @@ import os
 import re
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
@@ -15,11 +16,15 @@ from acme.lakehouse.files import write_atomic
 from acme.lakehouse.migrate import sqlalchemy_url
 from acme.lakehouse.platform import Platform
 from orchestration import calendar_file, definitions
+from orchestration.marts import JOB as MARTS_JOB
 
 ROOT = Path(__file__).resolve().parents[1]
 DAGSTER_URL = "ACME_DAGSTER_POSTGRES_URL"
 STATEMENT_TIMEOUT_MS = 600_000
 POOL_RECYCLE_SECONDS = 3_600
+# By these Dagster knows a run over a span of partitions.
+ASSET_PARTITION_RANGE_START_TAG = "dagster/asset_partition_range_start"
+ASSET_PARTITION_RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 class DayFailedError(Exception):
@@ -61,28 +66,44 @@ def run_job(
     on: dg.DagsterInstance | None = None,
 ) -> None:
     """Run a job of the day for one date; raises `DayFailedError` unless all of it succeeded."""
-    calendar = calendar_file.refresh(platform.home, platform.control)
-    instance_used = on or instance(platform)
-    found = definitions.build(calendar).resolve_job_def(job)
+    found = _job(platform, job)
     keys = found.partitions_def
     if keys is not None and not keys.has_partition_key(run_date.isoformat()):
         raise DayFailedError(f"{run_date} is not a business date of the scheme")
+    _execute(found, on or instance(platform), str(run_date), partition_key=run_date.isoformat())
+
+
+def run_marts(
+    platform: Platform, first: date, last: date, on: dg.DagsterInstance | None = None
+) -> None:
+    """Build the marts of a span of published dates in one run; `DayFailedError` as `run_job`."""
+    span = str(first) if first == last else f"{first} to {last}"
+    ends = {ASSET_PARTITION_RANGE_START_TAG: str(first), ASSET_PARTITION_RANGE_END_TAG: str(last)}
+    _execute(_job(platform, MARTS_JOB), on or instance(platform), f"marts of {span}", tags=ends)
+
+
+def _job(platform: Platform, name: str) -> dg.JobDefinition:
+    calendar = calendar_file.refresh(platform.home, platform.control)
+    return definitions.build(calendar).resolve_job_def(name)
+
+
+def _execute(job: dg.JobDefinition, on: dg.DagsterInstance, what: str, **partitions: Any) -> None:
     try:
-        result = found.execute_in_process(
-            partition_key=run_date.isoformat(),
-            instance=instance_used,
+        result = job.execute_in_process(
+            instance=on,
             raise_on_error=False,
             # Everything is in the event log; the terminal is for the command that asked.
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            **partitions,
         )
     except DBAPIError as error:
         # Of the event log, which Dagster keeps in Postgres: without it no run goes on.
         raise DayFailedError(
-            f"{run_date}: the event log lost Postgres: {one_line(error.orig or error)};"
+            f"{what}: the event log lost Postgres: {one_line(error.orig or error)};"
             " run the date again, it finds what was done"
         ) from error
     if not result.success:
-        raise DayFailedError(f"{run_date}: {'; '.join(_failures(result)) or 'the run failed'}")
+        raise DayFailedError(f"{what}: {'; '.join(_failures(result)) or 'the run failed'}")
 
 
 def _without_class(message: str) -> str:

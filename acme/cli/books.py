@@ -34,7 +34,7 @@ def sql(query: str, known_at: datetime | None, json_: bool) -> None:
     """Run QUERY over what is published, read-only, as "from core.ledger_balances limit 5".
 
     The functions balances, positions, prices, breaks and batches take as_of := DATE '…' and
-    known_at := TIMESTAMPTZ '…'; runs() lists the published dates.
+    known_at := TIMESTAMPTZ '…'; runs() lists the published dates. marts.… are finance's marts.
     """
     names, rows = queries.query(open_platform(), query, known_at)
     if json_:

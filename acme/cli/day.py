@@ -21,16 +21,20 @@ from acme.lakehouse.platform import Platform, open_platform
     show_default=True,
     help="All of the day, or one of its two moments.",
 )
+@click.option("--marts/--no-marts", default=True, help="Build finance's marts afterwards.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def day(run_date: date, part: str, json_: bool) -> None:
+def day(run_date: date, part: str, marts: bool, json_: bool) -> None:
     """Run the business day DATE with whatever lies in the inbox, and publish it.
 
     Running a date again changes nothing. A date is refused while the one before it is unpublished.
+    Once it is published its marts are built, and those of earlier dates that lack them.
     """
     platform = open_platform()
     sweep(platform)
     run(platform, run_date, part)
     published = platform.control.publication(run_date)
+    if marts and published is not None:
+        build_outstanding(platform)
     manifest = platform.lake.manifest(run_date)
     if json_:
         show.as_json(
@@ -61,6 +65,26 @@ def run(platform: Platform, run_date: date, part: str = "business_day") -> None:
         run_job(platform, run_date, part)
     except DayFailedError as error:
         raise CommandError(str(error)) from error
+
+
+def build_outstanding(platform: Platform) -> None:
+    """Build the marts of every published date that has none; what fails leaves the date published.
+
+    Raises `CommandError`.
+    """
+    from acme.operations.marts.build import outstanding
+    from orchestration.runner import DayFailedError, run_marts
+
+    waiting = outstanding(platform)
+    if not waiting:
+        return
+    try:
+        run_marts(platform, waiting[0], waiting[-1])
+    except DayFailedError as error:
+        raise CommandError(
+            f"{waiting[-1]} is published, but finance's marts are not built: {error};"
+            " run `acme marts build`"
+        ) from error
 
 
 COMMANDS = [day]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from acme.cli import show
-from acme.cli.day import run
+from acme.cli.day import build_outstanding, run
 from acme.lakehouse.home import Home
 from acme.lakehouse.landing import sweep_inbox
 from acme.lakehouse.platform import Platform, initialise
@@ -61,6 +61,9 @@ def demo(first: date, last: date, pots: int, seed: int, shuffle: int | None, jso
             price_date = as_of["core.dealing_batches"]["price_date"][0]
             summary.add(platform.lake, run_date, price_date)
             progress.advance(task)
+        # Once for all dates: dbt takes longer to begin than to build a month.
+        progress.update(task, description="marts")
+        build_outstanding(platform)
     if json_:
         show.as_json(summary.as_json())
         return

@@ -18,6 +18,7 @@ from acme.lakehouse.platform import NotInitialisedError
 from acme.lakehouse.postgres import PostgresError
 from acme.lakehouse.roles import RoleError
 from acme.operations.breaks import NothingPublishedError
+from acme.operations.marts.inputs import MartsError
 
 
 class CommandError(Exception):
@@ -34,6 +35,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     LakeError,
     LandedFileDamaged,
     LandingError,
+    MartsError,
     NotInitialisedError,
     NotPublishedError,
     NothingPublishedError,

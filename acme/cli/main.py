@@ -16,6 +16,7 @@ from acme.cli import (
     installation,
     intake,
     keys,
+    marts,
     new_process,
     process,
     replay,
@@ -40,6 +41,7 @@ GROUPS = (
     evidence,
     replay,
     keys,
+    marts,
     demo,
     submit,
 )

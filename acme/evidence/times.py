@@ -245,7 +245,8 @@ def session(
     """Open the lake as it was published at an instant (None: now), with the table functions.
 
     `core.…` are the tables of the snapshot of the newest publication, so a date that is being run
-    does not show. Raises TimesError where nothing had been published by `known_at`.
+    does not show; `marts.…` are finance's marts of the dates published by then. Raises TimesError
+    where nothing had been published by `known_at`.
     """
     runs = known_runs(platform, known_at)
     if known_at is not None and not runs:
@@ -256,6 +257,7 @@ def session(
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("USE lake.core")
         _prepare(connection, runs, platform.control.scheme().currency)
+        _add_marts(connection, platform, runs)
         yield connection
     finally:
         connection.close()
@@ -293,6 +295,25 @@ def _prepare(connection: duckdb.DuckDBPyConnection, runs: list[KnownRun], curren
     }
     for call, text in macros.items():
         connection.execute(f"CREATE TEMP MACRO {call} AS TABLE {text}")
+
+
+def _add_marts(
+    connection: duckdb.DuckDBPyConnection, platform: Platform, runs: list[KnownRun]
+) -> None:
+    """Show the marts of the published dates that count; none before they were ever built."""
+    if not runs or not platform.home.marts.exists():
+        return
+    file = str(platform.home.marts).replace("'", "''")
+    connection.execute(f"ATTACH '{file}' AS marts_served (READ_ONLY)")
+    connection.execute("ATTACH ':memory:' AS marts")
+    names = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'marts_served'"
+    ).fetchall()
+    for (name,) in names:
+        connection.execute(
+            f"CREATE VIEW marts.{name} AS FROM marts_served.{name}"
+            f" WHERE run_date <= DATE '{runs[-1].run_date}'"
+        )
 
 
 def instant(text: str) -> datetime:

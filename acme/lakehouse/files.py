@@ -85,6 +85,16 @@ def write_atomic_chunks(folder: Path, chunks: Iterable[bytes], name: Callable[[]
         return _write(folder, chunks, name)
 
 
+def replace_atomic(temporary: Path, path: Path) -> None:
+    """Let a finished file of the same folder take the name `path`, as `write_atomic` does."""
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
+    reach("file.rename:before")
+    temporary.replace(path)
+    reach("file.rename:after")
+    fsync_folder(path.parent)
+
+
 def _write(
     folder: Path,
     chunks: Iterable[bytes],

@@ -107,6 +107,11 @@ class Home:
         """The DuckDB file with the marts, readable by any DuckDB client."""
         return self.root / "marts.duckdb"
 
+    @property
+    def reports(self) -> Path:
+        """`reports/<T>/`: pages of published dates, for people."""
+        return self.root / "reports"
+
     def create(self) -> None:
         """Make the folders that are missing; those that exist keep their modes."""
         self.root.mkdir(parents=True, exist_ok=True)

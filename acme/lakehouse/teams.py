@@ -20,7 +20,7 @@ DAY_SCHEMAS: Final = ("core", "stage")
 # Names that mean something else: where contracts lie, what a process calls its inputs, DuckDB's.
 RESERVED: Final = frozenset(
     {*DAY_SCHEMAS, "feed", "feeds", "previous", "history", "accepted", "restated", "file", "main",
-     "information_schema", "lake", "memory", "temp", "system"}
+     "marts", "information_schema", "lake", "memory", "temp", "system"}
 )  # fmt: skip
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 

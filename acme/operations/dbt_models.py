@@ -19,7 +19,7 @@ import polars as pl
 import yaml
 
 from acme.domain.day import Day
-from acme.operations.second_engine import PROJECT, alone
+from acme.operations.dbt import PROJECT, alone
 
 _PROJECT = {
     "name": "process",

@@ -27,15 +27,21 @@ _SCHEMAS: Final = (
 
 
 def render() -> str:
-    """The whole file in YAML, ending in a line feed: every lake table, its columns and types."""
+    """The whole file in YAML, ending in a line feed: every lake table, its columns and types.
+
+    Postgres cannot read the lake: there the rows of the dates that are built are loaded beside.
+    """
     document = {
         "version": 2,
         "sources": [
             {
                 "name": schema_name,
                 "description": description,
-                "database": "lake",
-                "schema": schema_name,
+                "database": "{{ 'lake' if target.name == 'lake' else target.dbname }}",
+                "schema": (
+                    f"{{{{ '{schema_name}' if target.name == 'lake'"
+                    f" else 'marts_input_{schema_name}' }}}}"
+                ),
                 "tables": [
                     _table(contract)
                     for contract in contracts.all_tables()

@@ -14,7 +14,8 @@ import duckdb
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 
-from acme.operations.second_engine import KEY, PROJECT, SELECTION
+from acme.operations.dbt import PROJECT
+from acme.operations.second_engine import KEY, SELECTION
 
 RECOMPUTED = "recomputed_balances"
 

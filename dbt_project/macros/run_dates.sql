@@ -10,3 +10,14 @@
   {%- else -%} cast(null as date)
   {%- endif -%}
 {%- endmacro -%}
+
+{#- The published dates whose marts are built, as a list for IN: `run_dates` is a list of them. -#}
+{%- macro built_dates() -%}
+  {%- set dates = var("run_dates") -%}
+  {%- if not dates -%} (cast(null as date))
+  {%- else -%}
+  (
+    {%- for day in dates -%} date '{{ day }}'{{ ", " if not loop.last }}{%- endfor -%}
+  )
+  {%- endif -%}
+{%- endmacro -%}

@@ -208,7 +208,9 @@ def test_other_tables_than_declared_are_told(treasury: Folders) -> None:
 
 
 def test_rows_of_a_feed_have_an_origin(treasury: Folders) -> None:
-    treasury.contract("feed.bills", {"bill": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, team="treasury")
+    treasury.contract(
+        "feed.bills", {"bill": "VARCHAR"}, {"amount": "DECIMAL(18,2)"}, team="treasury"
+    )
     made(treasury, feeds=["bills"], reads_previous=["core.pots", "treasury.fees"])
     given = """\
   feed.bills:
