@@ -12,13 +12,14 @@ import polars as pl
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.evidence import times
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.hashing import content_hash
-from acme.lakehouse.platform import Platform, open_platform
+from acme.lakehouse.platform import Platform
 
 ROWS_SHOWN_MAX = 200
 

@@ -15,11 +15,11 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.domain.break_workflow import Action
 from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.landing import render
-from acme.lakehouse.platform import open_platform
 from acme.operations.breaks import LIVE, Desk, Filter, NothingPublishedError, Planned
 
 STATES = ["open", "explained", "corrected", "closed"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from acme.cli import show
+from acme.cli.opening import open_platform
 from acme.evidence import pack
-from acme.lakehouse.platform import open_platform
 
 
 @click.command()

@@ -10,10 +10,10 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.domain.orders import order_id
 from acme.evidence import explain as explaining
 from acme.evidence import times
-from acme.lakehouse.platform import open_platform
 
 # What a person reads; --json has all of it.
 CHILDREN_SHOWN_MAX = 60

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from acme.cli import show
+from acme.cli.opening import open_platform
 from acme.lakehouse import contracts
 from acme.lakehouse.landing import land_file, render
-from acme.lakehouse.platform import open_platform
 
 
 @click.command()

@@ -8,12 +8,11 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.lakehouse.platform import Platform, open_platform
+from acme.cli.opening import open_platform
+from acme.lakehouse.platform import Platform
 
 if TYPE_CHECKING:
     from orchestration.replay import Replayed
@@ -77,14 +76,8 @@ def replay_all(platform: Platform, dates: Sequence[date], *, quiet: bool) -> lis
     """Replay dates one after the other, with a progress bar on standard error."""
     from orchestration.replay import replay as replay_date
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     found = []
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with show.progress(hidden=quiet) as progress:
         task = progress.add_task("replaying", total=len(dates))
         for day in dates:
             progress.update(task, description=f"{day}")

@@ -27,6 +27,11 @@ class Platform:
     control: Control
     lake: Lake
 
+    def close(self) -> None:
+        """Let go of Postgres and of the lake's catalog; the next use opens them again."""
+        self.lake.close()
+        self.control.close()
+
 
 def open_platform(home: Home | None = None) -> Platform:
     """Open the installation of ACME_HOME, starting its embedded Postgres where there is none.

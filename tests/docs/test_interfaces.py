@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from documents import Block, Command, blocks, commands, section, table_rows
 
-from acme.cli.main import acme
+from acme.cli.verbs import acme
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import FEED_ORDER, Contract
 from acme.lakehouse.home import Home
