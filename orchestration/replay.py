@@ -466,9 +466,7 @@ def _compare_tables(run: ReplayRun) -> tuple[list[Difference], set[str]]:
         except PartitionDamagedError:
             damaged.add(dataset)
             where = f"{dataset} of {run.run_date}"
-            found.append(
-                run.scratch.file_damage(run.run_date, dataset, published[dataset], where)
-            )
+            found.append(run.scratch.file_damage(run.run_date, dataset, published[dataset], where))
             before = run.scratch.as_it_is(dataset)
         if before is None or (published[dataset] == partition and dataset not in damaged):
             continue

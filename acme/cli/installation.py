@@ -150,7 +150,21 @@ def status(json_: bool) -> None:
     if json_:
         show.as_json(shown)
         return
-    show.table("Status", ["", ""], shown.items())
+    show.table("Status", ["", ""], [(name, _said(value)) for name, value in shown.items()])
+
+
+def _said(value: object) -> object:
+    """Return what a list or a mapping of the status is in words."""
+    match value:
+        case dict():
+            return ", ".join(f"{k}: {v}" for k, v in value.items())
+        case list():
+            return "; ".join(
+                " ".join(map(str, item.values())) if isinstance(item, dict) else str(item)
+                for item in value
+            )
+        case _:
+            return value
 
 
 def _status(platform: Platform) -> dict[str, object]:
@@ -176,22 +190,17 @@ def _status(platform: Platform) -> dict[str, object]:
         suspended = frames["core.suspended_assets"].select("asset_id", "break_id", "since")
         shown |= {
             "open_breaks": live.height,
-            "open_breaks_by_age_in_business_days": ", ".join(f"{a}: {n}" for a, n in ages) or None,
+            "open_breaks_by_age_in_business_days": dict(ages),
             "breaks_to_close": breaks.filter(breaks["state"] == "corrected").height,
-            "suspended_assets": ", ".join(suspended["asset_id"]) or None,
-            "suspended_by": "; ".join(
-                f"{asset} since {since}: break {name}"
+            "suspended_assets": suspended["asset_id"].to_list(),
+            "suspended_by": [
+                {"asset_id": asset, "since": since, "break_id": name}
                 for asset, name, since in suspended.iter_rows()
-            )
-            or None,
+            ],
             "holds": frames["core.holds"].height,
-            "to_ask_custodians_about": "; ".join(
-                f"{custodian}: {instruction}"
-                for custodian, instruction, _ in enquiries.unanswered(
-                    platform.lake, last.run_date
-                ).iter_rows()
-            )
-            or None,
+            "to_ask_custodians_about": enquiries.unanswered(platform.lake, last.run_date)
+            .select("custodian_id", "instruction_id")
+            .to_dicts(),
         }
     return shown
 

@@ -101,7 +101,9 @@ def _refusals(
             yield Refusal("not_corrected", f"only a corrected break is closed; it is {state}")
         yield Refusal(f"already_{state}", f"the break is {state} already")
     if action == "close" and person(actor) in hands(found):
-        yield Refusal("four_eyes", f"{actor} explained or corrected it, or tried to: another one closes")
+        yield Refusal(
+            "four_eyes", f"{actor} explained or corrected it, or tried to: another one closes"
+        )
     of_statement = found["basis"] is not None or found["class"] in STATEMENT_CLASSES
     if action == "correct" and of_statement:
         yield Refusal("needs_statement", "a whole statement that agrees corrects it, and no one")

@@ -13,7 +13,9 @@ import polars as pl
 
 from acme.lakehouse.contracts import Contract
 
-What = Literal["value", "missing_row", "extra_row", "file", "table", "seal", "check", "start", "stopped"]
+What = Literal[
+    "value", "missing_row", "extra_row", "file", "table", "seal", "check", "start", "stopped"
+]
 
 
 @dataclass(frozen=True)
