@@ -825,6 +825,7 @@ def _json_text(value: Json) -> str:
 
 
 def check_scheme(currency: str, cutoff: time, timezone: str) -> None:
+    """Raise ControlError for a value that no scheme can have; the text names it."""
     if re.fullmatch("[A-Z]{3}", currency) is None:
         raise ControlError(f"currency: expected three capital letters, got {currency!r}")
     if cutoff.tzinfo is not None:
