@@ -460,8 +460,8 @@ def explain_balance(
         raise NothingToExplainError(
             f"account: expected pot/ID, custodian/ID or suspense/REASON, got {account!r}"
         )
-    asked = {"account": account, "asset_id": asset, "book": book}
-    asked = {column: value for column, value in asked.items() if value is not None}
+    columns = {"account": account, "asset_id": asset, "book": book}
+    asked = {column: value for column, value in columns.items() if value is not None}
     where, values = " AND ".join(f"{column} = ?" for column in asked), list(asked.values())
     figures = {
         (r["book"], r["asset_id"], r["state"]): r["quantity"]

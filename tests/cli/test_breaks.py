@@ -49,6 +49,15 @@ def refused(told: Told, *texts: str) -> None:
         assert text in told.err
 
 
+def _told_by_status(acme: Acme, name: str) -> None:
+    status = json.loads(acme("status", "--json").out)
+    assert status["suspended_assets"] == ["EQ"]
+    assert status["suspended_by"] == [{"asset_id": "EQ", "since": str(D1), "break_id": name}]
+    assert status["open_breaks_by_age_in_business_days"] == {"0-1": 1}
+    assert status["to_ask_custodians_about"] == []
+    assert f"EQ {D1} {name}" in acme("status").out
+
+
 def test_the_life_of_a_break(acme: Acme, opened: Scenario) -> None:
     (found,) = listed(acme)
     name = found["break_id"]
@@ -58,12 +67,7 @@ def test_the_life_of_a_break(acme: Acme, opened: Scenario) -> None:
         "-1.000000",
     )
     assert (found["state"], found["suspended"], found["waiting"]) == ("open", True, [])
-    status = json.loads(acme("status", "--json").out)
-    assert status["suspended_assets"] == ["EQ"]
-    assert status["suspended_by"] == [{"asset_id": "EQ", "since": str(D1), "break_id": name}]
-    assert status["open_breaks_by_age_in_business_days"] == {"0-1": 1}
-    assert status["to_ask_custodians_about"] == []
-    assert f"EQ {D1} {name}" in acme("status").out
+    _told_by_status(acme, name)
 
     # What cannot be done is refused at once, and nothing is recorded.
     refused(acme("breaks", "close", name, "--by", "bob"), "only a corrected break is closed")
