@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -18,6 +19,8 @@ PEOPLE: Final[dict[Action, Mapping[str, str] | None]] = {
     "assign": None,
     "comment": None,
 }
+# Where those are named who may not close, for what they did or tried to do.
+HANDS: Final[dict[Action, str]] = {"explain": "explained_by", "correct": "corrected_by"}
 # What the evidence of a run does: a break it disproves is corrected, one it shows again is open.
 EVIDENCE: Final[frozenset[tuple[str, str]]] = frozenset(
     {("open", "corrected"), ("explained", "corrected"), ("corrected", "open")}
@@ -56,13 +59,22 @@ class Refusal:
 
 
 def person(name: str) -> str:
-    """Return a name as it is compared: without outer blanks and whatever its case."""
-    return name.strip().casefold()
+    """Return a name as it is compared: whatever its case, its blanks and how its letters are coded.
+
+    What does not show (blanks, controls, marks of direction) never makes another person.
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in text if unicodedata.category(c)[0] not in "ZC")
 
 
 def people(names: str | None) -> set[str]:
     """Return the persons of an `explained_by` or `corrected_by`, as `person` compares them."""
     return {person(name) for name in (names or "").split(SEPARATOR) if name.strip()}
+
+
+def hands(found: Mapping[str, Any]) -> set[str]:
+    """Return the persons who explained or corrected a break, or tried to."""
+    return set().union(*(people(found[column]) for column in HANDS.values()))
 
 
 def refusal(
@@ -88,9 +100,10 @@ def _refusals(
         if action == "close":
             yield Refusal("not_corrected", f"only a corrected break is closed; it is {state}")
         yield Refusal(f"already_{state}", f"the break is {state} already")
-    hands = people(found["explained_by"]) | people(found["corrected_by"])
-    if action == "close" and person(actor) in hands:
-        yield Refusal("four_eyes", f"{actor} explained or corrected it: another one closes")
+    if action == "close" and person(actor) in hands(found):
+        yield Refusal(
+            "four_eyes", f"{actor} explained or corrected it, or tried to: another one closes"
+        )
     of_statement = found["basis"] is not None or found["class"] in STATEMENT_CLASSES
     if action == "correct" and of_statement:
         yield Refusal("needs_statement", "a whole statement that agrees corrects it, and no one")
@@ -103,6 +116,9 @@ def apply(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Let people act on today's breaks, in the order of acted_at and action_id.
 
+    Whoever explains or corrects a break in this run has had a hand in it, whenever they say they
+    did and whether or not it takes effect: the evidence may have been there first.
+
     breaks: `acme.domain.breaks.carry`. shown: break_id of those that today's evidence shows.
     actions: action_id, break_id, action, actor, acted_at, assignee, comment, file_sha256, each id
     once. Returns the breaks in their order, with state, owner, explained_by and corrected_by as
@@ -111,14 +127,23 @@ def apply(
     """
     rows = {row["break_id"]: row for row in breaks.iter_rows(named=True)}
     on_show = set(shown["break_id"])
+    ordered = actions.sort("acted_at", "action_id").to_dicts()
+    for action in ordered:
+        _lay_hand(rows.get(action["break_id"]), action)
     outcomes = [
         _act(rows.get(action["break_id"]), action, shown=action["break_id"] in on_show)
-        for action in actions.sort("acted_at", "action_id").iter_rows(named=True)
+        for action in ordered
     ]
     return (
         pl.DataFrame(list(rows.values()), schema=breaks.schema, orient="row"),
         pl.DataFrame(outcomes, schema=OUTCOME_SCHEMA, orient="row"),
     )
+
+
+def _lay_hand(found: dict[str, Any] | None, action: Mapping[str, Any]) -> None:
+    column = HANDS.get(action["action"])
+    if found is not None and column is not None:
+        found[column] = _with_name(found[column], action["actor"])
 
 
 def _act(found: dict[str, Any] | None, action: Mapping[str, Any], *, shown: bool) -> dict[str, Any]:
@@ -130,9 +155,6 @@ def _act(found: dict[str, Any] | None, action: Mapping[str, Any], *, shown: bool
         found["state"] = before if moves is None else moves[found["state"]]
         if name == "assign":
             found["owner"] = action["assignee"]
-        if name in {"explain", "correct"}:
-            column = "explained_by" if name == "explain" else "corrected_by"
-            found[column] = _with_name(found[column], action["actor"])
     return {
         **{k: action[k] for k in OUTCOME_SCHEMA if k in action},
         "book": None if found is None else found["book"],
@@ -155,7 +177,7 @@ def illegal_moves(earlier: pl.DataFrame, now: pl.DataFrame, outcomes: pl.DataFra
     earlier, now: core.reconciliation_breaks of two runs that follow each other. outcomes:
     core.break_actions of the later one. From the state before, the evidence makes at most one
     move, then each applied action one; a break that was not closed does not vanish; whoever
-    explained or corrected it does not close it.
+    explained or corrected it, or tried to, does not close it.
     """
     before = {
         row["break_id"]: row["state"]
@@ -191,7 +213,6 @@ def _wrong(
 
 
 def _misdeeds(state: str, after: Mapping[str, Any], applied: list[dict[str, Any]]) -> Iterator[str]:
-    hands = people(after["explained_by"]) | people(after["corrected_by"])
     for action in applied:
         if action["from_state"] != state:
             yield f"{action['action']} found it {action['from_state']}, not {state}"
@@ -199,7 +220,7 @@ def _misdeeds(state: str, after: Mapping[str, Any], applied: list[dict[str, Any]
         state = state if moves is None else moves.get(state, "")
         if action["to_state"] != state:
             yield f"{action['action']} moved it to {action['to_state']}"
-        if action["action"] == "close" and person(action["actor"]) in hands:
-            yield f"{action['actor']} closed it, and had explained or corrected it"
+        if action["action"] == "close" and person(action["actor"]) in hands(after):
+            yield f"{action['actor']} closed it, and had explained or corrected it or tried to"
     if after["state"] != state:
         yield f"is {after['state']}, not {state}"
