@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,23 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.domain.break_workflow import Action
 from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.landing import render
-from acme.lakehouse.platform import open_platform
-from acme.operations.breaks import LIVE, Desk, Filter, NothingPublishedError, Planned
+from acme.operations.breaks import (
+    LIVE,
+    Desk,
+    Filter,
+    NothingPublishedError,
+    Planned,
+    classes,
+    for_spreadsheets,
+)
 
 STATES = ["open", "explained", "corrected", "closed"]
+CLASSES = classes()
 LISTED = [
     "break_id",
     "custodian_id",
@@ -51,7 +60,7 @@ def _filters(command: Command) -> Command:
         click.option("--custodian", help="Of one custodian."),
         click.option("--asset", help="On one asset."),
         click.option("--owner", help="Of one owner."),
-        click.option("--class", "class_", help="Of one class, as quantity."),
+        click.option("--class", "class_", type=click.Choice(CLASSES), help="Of one class."),
         click.option("--state", type=click.Choice(STATES), multiple=True, help="In this state."),
     ):
         command = option(command)
@@ -104,7 +113,7 @@ def _list(run_date: date | None, wanted: Filter, json_: bool) -> None:
     except NothingPublishedError:
         rows, when = [], None
     else:
-        rows, when = desk.rows(wanted), desk.run_date
+        rows, when = _rows(desk, wanted), desk.run_date
     if json_:
         show.as_json(rows)
         return
@@ -116,6 +125,13 @@ def _list(run_date: date | None, wanted: Filter, json_: bool) -> None:
             for r in rows
         ],
     )
+
+
+def _rows(desk: Desk, wanted: Filter) -> list[dict[str, Any]]:
+    wrong = desk.unknown(wanted)
+    if wrong is not None:
+        raise CommandError(wrong)
+    return desk.rows(wanted)
 
 
 @breaks.command("show")
@@ -154,11 +170,14 @@ def _deed(row: dict[str, Any]) -> str:
 @click.option("--out", "target", type=click.Path(dir_okay=False, path_type=Path), help="A file.")
 @_date
 def export(format_: str, target: Path | None, run_date: date | None) -> None:
-    """Write every break there ever was, with what people did about it, one row per action."""
+    """Write every break there ever was, with what people did about it, one row per action.
+
+    In CSV, what somebody wrote and a spreadsheet would compute has an apostrophe in front.
+    """
     frame = Desk(open_platform(), run_date).export()
     buffer = io.BytesIO()
     if format_ == "csv":
-        frame.write_csv(buffer, datetime_format=RFC_3339)
+        for_spreadsheets(frame).write_csv(buffer, datetime_format=RFC_3339)
     else:
         frame.write_parquet(buffer)
     if target is None:
@@ -178,7 +197,7 @@ def _acting(*, comment: bool, assignee: bool = False) -> Callable[[Command], Com
             click.option("--yes", is_flag=True, help="Do not ask before acting on many."),
             click.option("--skip-refused", is_flag=True, help="Do what can be done of it."),
             click.option("--by", help="Who does it. Default: ACME_USER, or the user's name."),
-            click.option("--at", type=show.INSTANT, help="When it was done. Default: now."),
+            click.option("--at", type=show.INSTANT, help="When it was done, if not now."),
             click.option("--comment", required=comment, help="What there is to say."),
             _json,
         ]
@@ -237,10 +256,10 @@ def _act(
     planned = desk.plan(
         meant,
         action,
-        (chosen["by"] or os.environ.get("ACME_USER") or getpass.getuser()).strip(),
-        at=chosen["at"],
-        comment=_one_line(chosen["comment"]),
-        assignee=_one_line(assignee),
+        _actor(chosen["by"]),
+        at=_not_ahead(chosen["at"]),
+        comment=_one_line("--comment", chosen["comment"]),
+        assignee=_assignee(assignee),
     )
     refused = [item for item in planned if item.refused is not None]
     doing = [item for item in planned if item.refused is None and not item.known]
@@ -254,7 +273,7 @@ def _act(
         show.as_json(_told(planned, landed))
     else:
         _say(planned, landed, len(doing))
-    if refused:
+    if refused or not planned:
         raise click.exceptions.Exit(1 if landed is None else 3)
 
 
@@ -263,14 +282,53 @@ def _meant(desk: Desk, ids: Sequence[str], wanted: Filter, chosen: dict[str, Any
         raise click.UsageError("name breaks, or choose them by filters with --all-matching")
     if ids:
         return ids
-    found = [row["break_id"] for row in desk.rows(wanted)]
+    found = [row["break_id"] for row in _rows(desk, wanted)]
     if found and not chosen["yes"]:
         click.confirm(f"{len(found)} breaks match; act on all of them?", abort=True, err=True)
     return found
 
 
-def _one_line(text: str | None) -> str | None:
-    return None if text is None else " ".join(text.split()) or None
+def _actor(by: str | None) -> str:
+    """Return who acts: what `--by` says, be it nothing; else ACME_USER, else the user's name."""
+    name, said = (os.environ.get("ACME_USER") or getpass.getuser(), "ACME_USER")
+    if by is not None:
+        name, said = by, "--by"
+    kept = _one_line(said, name)
+    if kept is None:
+        raise CommandError(f"{said}: expected a name, got {name!r}")
+    return kept
+
+
+def _assignee(to: str | None) -> str | None:
+    kept = _one_line("--to", to)
+    if to is not None and (kept is None or not kept.removeprefix("team:").strip()):
+        raise CommandError(f"--to: expected team:NAME or a person, got {to!r}")
+    return kept
+
+
+def _one_line(said: str, text: str | None) -> str | None:
+    """Return the text without needless blanks; None for nothing.
+
+    What does not show, as a mark that turns the direction of writing, has no place in a record.
+    """
+    if text is None:
+        return None
+    kept = " ".join(text.split())
+    hidden = next((c for c in kept if not c.isprintable()), None)
+    if hidden is not None:
+        raise CommandError(f"{said}: expected text that shows, got U+{ord(hidden):04X} in it")
+    return kept or None
+
+
+def _not_ahead(at: datetime | None) -> datetime | None:
+    """Return when it was done, which may be long ago, but not in time to come."""
+    now = datetime.now(UTC)
+    if at is not None and at > now:
+        raise CommandError(
+            f"--at: expected an instant not after now, {now:%Y-%m-%dT%H:%M:%SZ}, got"
+            f" {at.isoformat()}"
+        )
+    return at
 
 
 def _told(planned: Sequence[Planned], landed: str | None) -> dict[str, object]:
@@ -284,17 +342,27 @@ def _told(planned: Sequence[Planned], landed: str | None) -> dict[str, object]:
     }
 
 
+def _since(item: Planned) -> str:
+    """Say when it was recorded for, where another time was asked for now."""
+    before = item.row["acted_at"]
+    if item.asked_at is None or item.asked_at == before:
+        return ""
+    return f" as of {before:%Y-%m-%d %H:%M:%S} UTC; the time given now has no effect"
+
+
 def _say(planned: Sequence[Planned], landed: str | None, doing: int) -> None:
     for item in planned:
         if item.refused is not None:
             text = f"{item.row['break_id']}: {item.row['action']} refused: {item.refused}"
             click.echo(text, err=True)
         elif item.known:
-            click.echo(f"{item.row['break_id']}: {item.row['action']} is recorded already")
+            click.echo(
+                f"{item.row['break_id']}: {item.row['action']} is recorded already{_since(item)}"
+            )
     if landed is not None:
         click.echo(f"{doing} recorded in {landed}; in effect from the next run on")
     elif not planned:
-        click.echo("no break matches")
+        click.echo("no break matches", err=True)
     elif doing:
         click.echo("nothing recorded; --skip-refused does the rest", err=True)
 

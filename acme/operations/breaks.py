@@ -19,15 +19,18 @@ from typing import Any, Final
 import polars as pl
 
 from acme.domain import break_workflow
+from acme.domain.booking import CANARY_CUSTODIAN
 from acme.domain.break_workflow import Action
 from acme.lakehouse import contracts
 from acme.lakehouse.lake import dataset_contract
 from acme.lakehouse.landing import LandingReport, land_file, read_landed
 from acme.lakehouse.platform import Platform
+from acme.lakehouse.published_dates import require_published
 
 BREAKS: Final = "core.reconciliation_breaks"
 ACTIONS: Final = "core.break_actions"
 SUSPENDED: Final = "core.suspended_assets"
+ASSETS: Final = "core.assets"
 FEED: Final = "break_actions"
 LIVE: Final = ("open", "explained")
 Row = dict[str, Any]
@@ -42,6 +45,21 @@ _ACTION_SCHEMA: Final[dict[str, pl.DataType]] = {
 
 class NothingPublishedError(Exception):
     """No date is published, so that there is no break to act on."""
+
+
+def classes() -> list[str]:
+    """Return the classes of breaks, as the contract has them."""
+    column = next(c for c in dataset_contract(BREAKS).columns if c.name == "class")
+    return list(column.enum or ())
+
+
+def for_spreadsheets(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `Desk.export` with an apostrophe before what a spreadsheet would take for a formula.
+
+    Of the columns in which people write alone: a difference may well begin with a minus.
+    """
+    written = ("owner", "explained_by", "corrected_by", "actor", "assignee", "comment")
+    return frame.with_columns(pl.col(c).str.replace("^([=+@\\t-])", "'$1") for c in written)
 
 
 @dataclass(frozen=True)
@@ -74,11 +92,15 @@ class Filter:
 
 @dataclass(frozen=True)
 class Planned:
-    """One action as it would land, and why it would be refused (None: it would not)."""
+    """One action as it would land, and why it would be refused (None: it would not).
+
+    `known`: it waits already, and `row` is as it does; `asked_at` is the time asked for now.
+    """
 
     row: Row
     refused: str | None
     known: bool = False
+    asked_at: datetime | None = None
 
 
 class Desk:
@@ -90,6 +112,8 @@ class Desk:
         last = platform.control.last_published()
         if last is None:
             raise NothingPublishedError("no date is published yet: there are no breaks")
+        if run_date is not None:
+            require_published(platform.control, run_date)
         self.run_date = run_date or last.run_date
         self.breaks = platform.lake.read(self.run_date, [BREAKS])[BREAKS]
         self.suspended = platform.lake.read(self.run_date, [SUSPENDED])[SUSPENDED]
@@ -106,6 +130,19 @@ class Desk:
         return sorted(rows, key=lambda r: (r["acted_at"], r["action_id"]))
 
     # ---- reading --------------------------------------------------------------------------------
+
+    def unknown(self, wanted: Filter) -> str | None:
+        """Say which asset or custodian of a filter nobody knows on that date; None: all are."""
+        assets = self.platform.lake.read(self.run_date, [ASSETS])[ASSETS]
+        for name, column, value in (
+            ("asset", "asset_id", wanted.asset_id),
+            ("custodian", "custodian_id", wanted.custodian_id),
+        ):
+            known = {*assets[column], *self.breaks[column].drop_nulls()}
+            known |= {CANARY_CUSTODIAN} if name == "custodian" else set()
+            if value is not None and value not in known:
+                return f"--{name}: expected one of {', '.join(sorted(known))}, got {value!r}"
+        return None
 
     def rows(self, wanted: Filter) -> list[Row]:
         """Return breaks, oldest first, each with `suspends` and the actions that wait."""
@@ -127,8 +164,9 @@ class Desk:
         return self._history(BREAKS, break_id)
 
     def actions(self, break_id: str) -> list[Row]:
-        """Return what people did about a break, oldest first, refused actions too."""
-        return self._history(ACTIONS, break_id)
+        """Return what people did about a break, by the time they did it, refused actions too."""
+        rows = self._history(ACTIONS, break_id)
+        return sorted(rows, key=lambda r: (r["acted_at"], r["run_date"], r["action_id"]))
 
     def _history(self, dataset: str, break_id: str) -> list[Row]:
         rows: list[Row] = []
@@ -205,29 +243,35 @@ class Desk:
             }
             for name in dict.fromkeys(ids)
         ]
-        known = {row["action_id"] for row in self.waiting}
+        known = {row["action_id"]: row for row in self.waiting}
         fresh = [row for row in wanted if row["action_id"] not in known]
         refused = self._judged(fresh)
         return [
-            Planned(row, refused.get(row["action_id"]), known=row["action_id"] in known)
+            Planned(known[row["action_id"]], None, known=True, asked_at=at)
+            if row["action_id"] in known
+            else Planned(row, refused.get(row["action_id"]))
             for row in wanted
         ]
 
     def _judged(self, fresh: list[Row]) -> dict[str, str]:
         """Return action_id → why it would be refused, after the actions that wait."""
-        state = {row["break_id"]: row for row in self.breaks.iter_rows(named=True)}
+        published = {row["break_id"]: row for row in self.breaks.iter_rows(named=True)}
         before = pl.DataFrame(
             [{**row, "file_sha256": ""} for row in self.waiting], schema=_ACTION_SCHEMA
         )
         worked, _ = break_workflow.apply(self.breaks, pl.DataFrame({"break_id": []}), before)
-        state |= {row["break_id"]: row for row in worked.iter_rows(named=True)}
+        waited = {row["break_id"]: row for row in worked.iter_rows(named=True)}
         found = {}
         for row in fresh:
-            why = break_workflow.refusal(
-                state.get(row["break_id"]), row["action"], row["actor"], shown=False
+            now, then = (
+                break_workflow.refusal(
+                    rows.get(row["break_id"]), row["action"], row["actor"], shown=False
+                )
+                for rows in (published, waited)
             )
-            if why is not None:
-                found[row["action_id"]] = why.text
+            if then is not None:
+                by = "" if then == now else ", by what waits for the next run"
+                found[row["action_id"]] = then.text + by
         return found
 
     def _action_id(self, *parts: str | None) -> str:

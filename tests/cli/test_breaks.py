@@ -49,6 +49,15 @@ def refused(told: Told, *texts: str) -> None:
         assert text in told.err
 
 
+def _told_by_status(acme: Acme, name: str) -> None:
+    status = json.loads(acme("status", "--json").out)
+    assert status["suspended_assets"] == ["EQ"]
+    assert status["suspended_by"] == [{"asset_id": "EQ", "since": str(D1), "break_id": name}]
+    assert status["open_breaks_by_age_in_business_days"] == {"0-1": 1}
+    assert status["to_ask_custodians_about"] == []
+    assert f"EQ {D1} {name}" in acme("status").out
+
+
 def test_the_life_of_a_break(acme: Acme, opened: Scenario) -> None:
     (found,) = listed(acme)
     name = found["break_id"]
@@ -58,9 +67,7 @@ def test_the_life_of_a_break(acme: Acme, opened: Scenario) -> None:
         "-1.000000",
     )
     assert (found["state"], found["suspended"], found["waiting"]) == ("open", True, [])
-    status = json.loads(acme("status", "--json").out)
-    assert status["suspended_by"] == f"EQ since {D1}: break {name}"
-    assert status["open_breaks_by_age_in_business_days"] == "0-1: 1"
+    _told_by_status(acme, name)
 
     # What cannot be done is refused at once, and nothing is recorded.
     refused(acme("breaks", "close", name, "--by", "bob"), "only a corrected break is closed")
@@ -75,12 +82,16 @@ def test_the_life_of_a_break(acme: Acme, opened: Scenario) -> None:
     assert "1 recorded in break_actions_" in told.out
     again = acme("breaks", "explain", name, "--by", "Ann", "--comment", "NORTH lost a unit")
     assert (again.code, again.out.strip()) == (0, f"{name}: explain is recorded already")
+    early = ("--comment", "NORTH lost a unit", "--at", "1999-01-01T00:00:00Z")
+    told = acme("breaks", "explain", name, "--by", "Ann", *early)
+    assert (told.code, "the time given now has no effect" in told.out) == (0, True)
     assert acme("breaks", "assign", name, "--to", "team:custody", "--by", "eve").code == 0
     (waits,) = listed(acme)
     assert (waits["state"], waits["waiting"]) == ("open", ["explain", "assign"])
     # What waits counts when the next one is judged.
     refused(
-        acme("breaks", "explain", name, "--by", "bob", "--comment", "I too"), "explained already"
+        acme("breaks", "explain", name, "--by", "bob", "--comment", "I too"),
+        "the break is explained already, by what waits for the next run",
     )
 
     opened.prices(D1)
@@ -124,13 +135,14 @@ def _told_from_end_to_end(acme: Acme, name: str) -> None:
         "corrected",
         "closed",
     ]
+    # By the time they give, whenever a run took them.
     assert [(a["actor"], a["action"], a["outcome"], a["reason"]) for a in shown["actions"]] == [
+        ("ANN", "close", "refused", "four_eyes"),
         ("Ann", "explain", "applied", None),
         ("eve", "assign", "applied", None),
-        ("ANN", "close", "refused", "four_eyes"),
         ("bob", "close", "applied", None),
     ]
-    assert shown["actions"][0]["comment"] == "NORTH lost a unit"
+    assert shown["actions"][1]["comment"] == "NORTH lost a unit"
     told = acme("breaks", "show", name)
     assert "UTC  Ann  explain: NORTH lost a unit [explained, run of 2024-03-05]" in told.out
     assert "ANN  close [refused, four_eyes, run of" in told.out
@@ -179,6 +191,43 @@ def test_many_at_once(
     target = tmp_path_factory.mktemp("out") / "breaks.parquet"
     assert acme("breaks", "export", "--format", "parquet", "--out", target).code == 0
     assert pl.read_parquet(target).height == 3
+
+
+def test_who_came_too_late_to_explain_does_not_close(opened: Scenario, acme: Acme) -> None:
+    name = listed(acme)[0]["break_id"]
+    assert acme("breaks", "explain", name, "--by", "Alice", "--comment", "late fill").code == 0
+    opened.prices(D1)
+    opened.statement("s1", "NORTH", D1, *HELD)
+    opened.run(D2)
+    (row,) = listed(acme, "--all")
+    assert (row["state"], row["explained_by"]) == ("corrected", "Alice")
+    refused(acme("breaks", "close", name, "--by", "alice "), "explained or corrected it, or tried")
+    assert acme("breaks", "close", name, "--by", "bob").code == 0
+    refused(
+        acme("breaks", "close", name, "--by", "eve"),
+        "the break is closed, by what waits for the next run",
+    )
+
+
+def test_what_has_no_place_in_a_record_is_refused(opened: Scenario, acme: Acme) -> None:
+    name = listed(acme)[0]["break_id"]
+    remark = ("breaks", "comment", name, "--comment", "x")
+    for who in ("", "   "):
+        refused(acme(*remark, "--by", who), f"--by: expected a name, got {who!r}")
+    refused(acme(*remark, "--by", "bob", "--at", "2999-01-01T00:00:00Z"), "--at: expected an")
+    refused(acme(*remark[:-1], "a\u202eb", "--by", "bob"), "--comment: expected text that shows")
+    for to in ("team:", "team: ", " "):
+        refused(acme("breaks", "assign", name, "--to", to, "--by", "bob"), "--to: expected team:")
+    refused(acme("breaks", "close", "--all-matching", "--yes", "--by", "bob"), "no break matches")
+    assert listed(acme)[0]["waiting"] == []
+
+    assert (
+        acme("breaks", "comment", name, "--comment", "=cmd|' /C calc'!A0", "--by", "eve").code == 0
+    )
+    opened.run(D2)
+    (row,) = csv.DictReader(io.StringIO(acme("breaks", "export").out))
+    assert (row["comment"], row["difference"]) == ("'=cmd|' /C calc'!A0", "-1.000000")
+    assert listed(acme, "--all")[0]["explained_by"] is None
 
 
 def test_the_same_action_id_with_other_values_is_held_alone(opened: Scenario, acme: Acme) -> None:
