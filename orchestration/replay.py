@@ -17,6 +17,8 @@ from typing import cast
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from psycopg import Cursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
@@ -33,6 +35,7 @@ from acme.lakehouse.control import (
     Publication,
     RunLock,
 )
+from acme.lakehouse.files import sha256_file
 from acme.lakehouse.hashing import content_hash_of_enforced
 from acme.lakehouse.lake import (
     Lake,
@@ -150,7 +153,7 @@ class ScratchLake(Lake):
     """A lake whose partitions of one date are in memory; those of other dates are read, verified.
 
     A core table of another date must also have the content it was published with: `starts` has
-    those that have not.
+    those that have not, and those whose file is not what was written.
     """
 
     def __init__(self, live: Lake, url: str, run_date: date, control: Control) -> None:
@@ -209,6 +212,33 @@ class ScratchLake(Lake):
         """Return the published partition of the date that is replayed, verified."""
         return self._read(self.run_date, dataset, self.published_manifest())
 
+    def file_damage(
+        self, run_date: date, dataset: str, partition: Partition, where: str
+    ) -> Difference:
+        """Return what is wrong with a partition's file: the hash it should have, and has."""
+        try:
+            got: str | None = sha256_file(self.path(run_date, dataset, partition))
+        except OSError:
+            got = None
+        if got == partition.sha256:
+            rows = str(partition.rows)
+            return Difference(where, "table", {}, "rows on record", rows, "another number")
+        return Difference(where, "file", {}, "file SHA-256", partition.sha256, got)
+
+    def as_it_is(self, dataset: str) -> pl.DataFrame | None:
+        """Return what the file of a published partition says now; None where it says nothing.
+
+        Nothing is verified: for naming the rows in which a damaged file differs, and no more.
+        """
+        contract = dataset_contract(dataset)
+        path = self.path(self.run_date, dataset, self.published_manifest()[dataset])
+        try:
+            # The file may hold anything, so whatever reading it may raise means the same.
+            frame = pl.DataFrame(pl.from_arrow(pq.read_table(path, partitioning=None)))
+            return frame.select(pl.col(n).cast(t) for n, t in contract.polars_schema.items())
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError):
+            return None
+
     def published_manifest(self) -> dict[str, Partition]:
         """Return the recorded partitions of the date that is replayed."""
         if self._recorded is None:
@@ -216,11 +246,18 @@ class ScratchLake(Lake):
         return self._recorded
 
     def _start(self, run_date: date, datasets: list[str]) -> dict[str, pl.DataFrame]:
-        unread = [d for d in datasets if (run_date, d) not in self._proven]
-        if unread:
-            for dataset, frame in super().read(run_date, unread).items():
-                self._proven[run_date, dataset] = frame
-                self._prove_start(run_date, dataset, frame)
+        for dataset in datasets:
+            if (run_date, dataset) in self._proven:
+                continue
+            try:
+                frame = super().read(run_date, [dataset])[dataset]
+            except PartitionDamagedError:
+                partition = super().manifest(run_date)[dataset]
+                where = f"{dataset} of {run_date}, where {self.run_date} starts from,"
+                self.starts[dataset] = self.file_damage(run_date, dataset, partition, where)
+                raise
+            self._proven[run_date, dataset] = frame
+            self._prove_start(run_date, dataset, frame)
         return {d: self._proven[run_date, d] for d in datasets}
 
     def _prove_start(self, run_date: date, dataset: str, frame: pl.DataFrame) -> None:
@@ -332,19 +369,23 @@ def _replayed(run: ReplayRun, publication: Publication, started: float) -> Repla
         try:
             stated = _recompute(run)
         except (LandedFileDamaged, LakeError, DayRefusedError, ContractError, ValueError) as error:
-            stopped = [_stopped(str(error))]
+            # A start that is damaged says so itself, with both hashes.
+            stopped = [] if run.scratch.starts else [_stopped(str(error))]
+    tables, damaged = _compare_tables(run)
     # A wrong start explains what follows from it, so it is named first.
     differences = [
         *run.scratch.starts.values(),
         *differences,
-        *_compare_tables(run),
+        *tables,
         *stopped,
         *_failed_checks(run),
     ]
     if stated is not None:
         differences += _compare_statement(run, publication, stated)
     published = run.scratch.published_manifest()
-    same = [d for d, p in run.scratch.partitions.items() if published.get(d) == p]
+    same = [
+        d for d, p in run.scratch.partitions.items() if published.get(d) == p and d not in damaged
+    ]
     code = _published_code(run)
     return Replayed(
         run_date=run.run_date,
@@ -369,7 +410,7 @@ def _published_code(run: ReplayRun) -> str | None:
 
 
 def _stopped(message: str) -> Difference:
-    return Difference(message, "file", {}, None, "a recomputation", None)
+    return Difference(message, "stopped", {}, None, None, None)
 
 
 def _damaged_files(run: ReplayRun, files: list[LandedFile]) -> list[Difference]:
@@ -406,30 +447,33 @@ def _recompute(run: ReplayRun) -> Statement:
 # ---- comparing ----------------------------------------------------------------------------------
 
 
-def _compare_tables(run: ReplayRun) -> list[Difference]:
-    """Compare every partition in the order in which the day writes them."""
+def _compare_tables(run: ReplayRun) -> tuple[list[Difference], set[str]]:
+    """Compare every partition in the order in which the day writes them.
+
+    Returns what differs, and the tables whose published file is not what was written.
+    """
     published = run.scratch.published_manifest()
-    found = []
+    found: list[Difference] = []
+    damaged: set[str] = set()
     for dataset, partition in run.scratch.partitions.items():
         if dataset not in published:
             found.append(Difference(dataset, "table", {}, None, "a published partition", None))
             continue
-        difference = _compare_table(run, dataset, published[dataset], partition)
+        contract, again = dataset_contract(dataset), run.scratch.frames[dataset]
+        before: pl.DataFrame | None
+        try:
+            before = run.scratch.published(dataset)
+        except PartitionDamagedError:
+            damaged.add(dataset)
+            where = f"{dataset} of {run.run_date}"
+            found.append(run.scratch.file_damage(run.run_date, dataset, published[dataset], where))
+            before = run.scratch.as_it_is(dataset)
+        if before is None or (published[dataset] == partition and dataset not in damaged):
+            continue
+        difference = first_difference(contract, before, again)
         if difference is not None:
             found.append(difference)
-    return found
-
-
-def _compare_table(
-    run: ReplayRun, dataset: str, published: Partition, partition: Partition
-) -> Difference | None:
-    try:
-        frame = run.scratch.published(dataset)
-    except (PartitionDamagedError, PartitionMissingError) as error:
-        return Difference(str(error), "file", {}, None, "the published file", None)
-    if published == partition:
-        return None
-    return first_difference(dataset_contract(dataset), frame, run.scratch.frames[dataset])
+    return found, damaged
 
 
 def _compare_statement(

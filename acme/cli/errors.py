@@ -11,7 +11,7 @@ from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.connections import DatabaseLostError
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.control import ControlError
-from acme.lakehouse.home import ClockError
+from acme.lakehouse.home import ClockError, HomeError
 from acme.lakehouse.lake import LakeError
 from acme.lakehouse.landing import LandedFileDamaged, LandingError
 from acme.lakehouse.platform import NotInitialisedError
@@ -31,6 +31,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     ContractError,
     ControlError,
     DatabaseLostError,
+    HomeError,
     KeyManagementError,
     LakeError,
     LandedFileDamaged,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import click
 
 from acme.cli import show
+from acme.cli.opening import open_platform
 from acme.evidence import pack
-from acme.lakehouse.platform import open_platform
+from acme.lakehouse.files import naming, unnamed
 
 
 @click.command()
@@ -32,14 +34,17 @@ def evidence(run_date: date, target: Path, json_: bool) -> None:
     collected = pack.collect(open_platform(), run_date)
     partial = target.with_name(f".{target.name}.part")
     try:
-        with partial.open("w+b") as file:
-            pack.write(collected, file)
-            size = file.tell()
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        partial.replace(target)
+        with naming(target), unnamed():
+            with partial.open("w+b") as file:
+                pack.write(collected, file)
+                size = file.tell()
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            partial.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        # Whatever cannot be removed either, the first error has said.
+        with suppress(OSError):
+            partial.unlink()
     if json_:
         show.as_json({"file": str(target), "sha256": digest, "bytes": size})
     else:

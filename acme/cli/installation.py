@@ -18,12 +18,14 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import initialise, open_platform
+from acme.evidence.damage import damages
 from acme.gateway.waiting import waiting_orders
 from acme.lakehouse import postgres, roles
 from acme.lakehouse.control import Control
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
-from acme.lakehouse.platform import Platform, initialise, open_platform
+from acme.lakehouse.platform import Platform
 from acme.operations import enquiries
 from acme.operations.breaks import LIVE
 
@@ -148,7 +150,21 @@ def status(json_: bool) -> None:
     if json_:
         show.as_json(shown)
         return
-    show.table("Status", ["", ""], shown.items())
+    show.table("Status", ["", ""], [(name, _said(value)) for name, value in shown.items()])
+
+
+def _said(value: object) -> object:
+    """Return what a list or a mapping of the status is in words."""
+    match value:
+        case dict():
+            return ", ".join(f"{k}: {v}" for k, v in value.items())
+        case list():
+            return "; ".join(
+                " ".join(map(str, item.values())) if isinstance(item, dict) else str(item)
+                for item in value
+            )
+        case _:
+            return value
 
 
 def _status(platform: Platform) -> dict[str, object]:
@@ -174,22 +190,17 @@ def _status(platform: Platform) -> dict[str, object]:
         suspended = frames["core.suspended_assets"].select("asset_id", "break_id", "since")
         shown |= {
             "open_breaks": live.height,
-            "open_breaks_by_age_in_business_days": ", ".join(f"{a}: {n}" for a, n in ages) or None,
+            "open_breaks_by_age_in_business_days": dict(ages),
             "breaks_to_close": breaks.filter(breaks["state"] == "corrected").height,
-            "suspended_assets": ", ".join(suspended["asset_id"]) or None,
-            "suspended_by": "; ".join(
-                f"{asset} since {since}: break {name}"
+            "suspended_assets": suspended["asset_id"].to_list(),
+            "suspended_by": [
+                {"asset_id": asset, "since": since, "break_id": name}
                 for asset, name, since in suspended.iter_rows()
-            )
-            or None,
+            ],
             "holds": frames["core.holds"].height,
-            "to_ask_custodians_about": "; ".join(
-                f"{custodian}: {instruction}"
-                for custodian, instruction, _ in enquiries.unanswered(
-                    platform.lake, last.run_date
-                ).iter_rows()
-            )
-            or None,
+            "to_ask_custodians_about": enquiries.unanswered(platform.lake, last.run_date)
+            .select("custodian_id", "instruction_id")
+            .to_dicts(),
         }
     return shown
 
@@ -207,10 +218,14 @@ def _gateway(control: Control) -> dict[str, object]:
 
 
 @click.command()
+@click.option("--last", type=click.IntRange(min=1), help="The last so many published dates alone.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def doctor(json_: bool) -> None:
-    """Check that the installation can run: packages, Postgres, lake, published files."""
-    findings = _examine()
+def doctor(last: int | None, json_: bool) -> None:
+    """Check that the installation can run: packages, Postgres, lake, every published file.
+
+    Every file of every published date is read and must have the SHA-256 it was published with.
+    """
+    findings = _examine(last, quiet=json_)
     if json_:
         show.as_json([{"check": n, "ok": ok, "detail": d} for n, ok, d in findings])
     else:
@@ -223,7 +238,7 @@ def doctor(json_: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _examine() -> list[tuple[str, bool, str]]:
+def _examine(last: int | None, *, quiet: bool) -> list[tuple[str, bool, str]]:
     findings = [
         ("dagster", True, metadata.version("dagster")),
         ("polars", True, metadata.version("polars")),
@@ -246,11 +261,29 @@ def _examine() -> list[tuple[str, bool, str]]:
     ]
     platform.lake.connect()
     findings.append(("lake", True, f"snapshot {platform.lake.snapshot()}"))
-    last = platform.control.last_published()
-    if last is not None:
-        platform.lake.verify(last.run_date, list(platform.lake.manifest(last.run_date)))
-        findings.append(("published files", True, f"{last.run_date}: every SHA-256 matches"))
-    return findings
+    return findings + _published_files(platform, last, quiet=quiet)
+
+
+def _published_files(
+    platform: Platform, last: int | None, *, quiet: bool
+) -> list[tuple[str, bool, str]]:
+    """Verify the files of the last published dates (None: of all), the oldest first."""
+    dates = platform.control.published_dates()
+    dates = dates[-last:] if last is not None else dates
+    wrong: list[str] = []
+    with show.progress(hidden=quiet) as progress:
+        task = progress.add_task("verifying", total=len(dates))
+        for day in dates:
+            progress.update(task, description=f"{day}")
+            publication = platform.control.publication(day)
+            if publication is not None:
+                wrong += damages(platform.lake, publication)
+            progress.advance(task)
+    if wrong:
+        return [("published files", False, text) for text in wrong]
+    if not dates:
+        return [("published files", True, "none yet")]
+    return [("published files", True, f"{dates[0]} to {dates[-1]}: every SHA-256 matches")]
 
 
 def _role(platform: Platform, role: roles.Role, gone: list[roles.Role]) -> tuple[bool, str]:

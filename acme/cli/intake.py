@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from acme.cli import show
+from acme.cli.opening import open_platform
 from acme.lakehouse import contracts
 from acme.lakehouse.landing import land_file, render
-from acme.lakehouse.platform import open_platform
 
 
 @click.command()
@@ -41,7 +42,7 @@ def holds(json_: bool) -> None:
     if last is not None:
         rows = platform.lake.read(last.run_date, ["core.holds"])["core.holds"].to_dicts()
     if json_:
-        show.as_json(rows)
+        show.as_json([r | {"candidates": json.loads(str(r["candidates"]))} for r in rows])
         return
     columns = ["feed", "key", "reason", "first_run_date", "candidates"]
     show.table("Holds", columns, [[r[c] for c in columns] for r in rows])

@@ -8,12 +8,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.lakehouse.platform import Platform, open_platform
+from acme.cli.opening import open_platform
+from acme.lakehouse.platform import Platform
+from acme.lakehouse.published_dates import require_published, span
 
 if TYPE_CHECKING:
     from orchestration.replay import Replayed
@@ -39,7 +39,8 @@ def replay(
     """Compute DATE, or the published dates of a span, again from what they landed.
 
     Works in memory and changes nothing. Every table, seal and sent file must come out the same;
-    else the first differing table, row and column is named and the exit code is 1.
+    else the first differing table, row and column is named and the exit code is 1. Sent files are
+    compared with the record of what was sent; what others did to the outbox is not looked at.
     """
     platform = open_platform()
     dates = wanted_dates(platform, run_date, first, last)
@@ -66,10 +67,16 @@ def wanted_dates(
         raise click.UsageError("give a DATE, or a span by --from and --to")
     published = platform.control.published_dates()
     if run_date is not None:
-        first = last = run_date
+        require_published(platform.control, run_date)
+        return [run_date]
+    if first is not None and last is not None and last < first:
+        raise click.UsageError(f"--from {first} is after --to {last}")
     dates = [d for d in published if (first or d) <= d <= (last or d)]
     if not dates:
-        raise CommandError(f"no date from {first or 'the first'} to {last or 'the last'} published")
+        raise CommandError(
+            f"no date from {first or 'the first'} to {last or 'the last'} is published:"
+            f" {span(published)}"
+        )
     return dates
 
 
@@ -77,14 +84,8 @@ def replay_all(platform: Platform, dates: Sequence[date], *, quiet: bool) -> lis
     """Replay dates one after the other, with a progress bar on standard error."""
     from orchestration.replay import replay as replay_date
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     found = []
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with show.progress(hidden=quiet) as progress:
         task = progress.add_task("replaying", total=len(dates))
         for day in dates:
             progress.update(task, description=f"{day}")
@@ -97,7 +98,7 @@ def _show(found: Iterable[Replayed]) -> None:
     replayed = list(found)
     show.table(
         "Computed again",
-        ["date", "files", "tables", "rows", "checks", "sent", "seconds", "outcome"],
+        ["date", "files", "tables", "rows", "checks", "sent (record)", "seconds", "outcome"],
         [
             (
                 r.run_date,

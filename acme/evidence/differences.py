@@ -13,7 +13,9 @@ import polars as pl
 
 from acme.lakehouse.contracts import Contract
 
-What = Literal["value", "missing_row", "extra_row", "file", "table", "seal", "check", "start"]
+What = Literal[
+    "value", "missing_row", "extra_row", "file", "table", "seal", "check", "start", "stopped"
+]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Difference:
     `where` is a table, a file or a batch. `key` names the row, `column` the field; both are empty
     where the difference is not one of a row. `rows` counts the rows of the table that differ.
     `missing_row`: recomputed but not published; `extra_row`: published but not recomputed.
+    `stopped`: nothing could be computed from there on.
     """
 
     where: str
@@ -42,6 +45,8 @@ class Difference:
                 return f"{at}: recomputed, but not published ({self.rows} rows differ)"
             case "extra_row":
                 return f"{at}: published, but not recomputed ({self.rows} rows differ)"
+            case "stopped":
+                return f"{at}: nothing was computed from there on"
             case "value":
                 return (
                     f"{at} column {self.column}: published {_shown(self.published)}, recomputed"

@@ -20,11 +20,12 @@ from typing import IO, Any, Final
 import polars as pl
 
 from acme.domain.proofs import SealHeader
+from acme.evidence.damage import damages
 from acme.evidence.inclusion import BATCHES, LINES, header_of
 from acme.evidence.keys import public_key, verify_signature
 from acme.lakehouse.control import Dispatch, Publication
 from acme.lakehouse.csv_writing import RFC_3339
-from acme.lakehouse.lake import Partition
+from acme.lakehouse.lake import Partition, PartitionDamagedError
 from acme.lakehouse.platform import Platform
 
 FORMAT: Final = "acme-evidence-1"
@@ -122,6 +123,10 @@ def collect(platform: Platform, run_date: date) -> Evidence:
     publication = platform.control.publication(run_date)
     if publication is None:
         raise NotPublishedError(f"{run_date} is not published: there is no evidence of it")
+    wrong = damages(platform.lake, publication)
+    if wrong:
+        # A pack names the hash of every table; one that is no more is not to be vouched for.
+        raise PartitionDamagedError(f"there is no evidence of what is damaged: {'; '.join(wrong)}")
     tables = platform.lake.read(run_date, TABLES.values())
     batches = tables[BATCHES].sort("book").to_dicts()
     return Evidence(

@@ -212,7 +212,7 @@ class Control:
         `currency` is an ISO 4217 code, `cutoff` a local time of `timezone` (rules §2). Raises
         SchemeMismatch if the scheme exists with others, ControlError for an impossible value.
         """
-        _check_scheme(currency, cutoff, timezone)
+        check_scheme(currency, cutoff, timezone)
         with self.transaction() as cursor:
             cursor.execute(
                 "INSERT INTO control.scheme (currency, cutoff, timezone) VALUES (%s, %s, %s)"
@@ -824,7 +824,8 @@ def _json_text(value: Json) -> str:
     return text
 
 
-def _check_scheme(currency: str, cutoff: time, timezone: str) -> None:
+def check_scheme(currency: str, cutoff: time, timezone: str) -> None:
+    """Raise ControlError for a value that no scheme can have; the text names it."""
     if re.fullmatch("[A-Z]{3}", currency) is None:
         raise ControlError(f"currency: expected three capital letters, got {currency!r}")
     if cutoff.tzinfo is not None:

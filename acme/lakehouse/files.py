@@ -37,6 +37,15 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def unnamed() -> Iterator[None]:
+    """Let an error of the disk name no file: a temporary one is nobody's, `naming` knows better."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror) from error
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it where they are missing."""
     with naming(folder):
@@ -107,7 +116,8 @@ def _write(
     temporary = folder / f".{secrets.token_hex(12)}.tmp"
     # O_EXCL: a name somebody else planted (a link, say) is never written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o600)
+    with unnamed():
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.writelines(chunks)
@@ -119,7 +129,8 @@ def _write(
             os.fsync(stream.fileno())
         reach("file.rename:before")
         path = folder / name()
-        temporary.replace(path)
+        with unnamed():
+            temporary.replace(path)
         reach("file.rename:after")
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

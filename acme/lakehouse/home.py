@@ -12,6 +12,10 @@ class ClockError(ValueError):
     """ACME_CLOCK holds something else than `database` or `event`."""
 
 
+class HomeError(Exception):
+    """ACME_HOME cannot be a folder."""
+
+
 @dataclass(frozen=True)
 class Home:
     """The folders and files of one ACME_HOME; `root` is absolute."""
@@ -24,8 +28,15 @@ class Home:
 
     @classmethod
     def from_env(cls) -> "Home":
-        """The home named by ACME_HOME, else `.acme` in the working directory."""
-        return cls(Path(os.environ.get("ACME_HOME") or ".acme").expanduser())
+        """The home named by ACME_HOME, else `.acme` in the working directory.
+
+        It need not exist; raises HomeError where a file is in its place.
+        """
+        home = cls(Path(os.environ.get("ACME_HOME") or ".acme").expanduser())
+        there = next(p for p in (home.root, *home.root.parents) if p.exists())
+        if not there.is_dir():
+            raise HomeError(f"ACME_HOME: expected a folder, got the file {there}")
+        return home
 
     @property
     def inbox(self) -> Path:

@@ -413,10 +413,13 @@ class Lake:
             )
         return frame
 
-    def _verified(self, run_date: date, dataset: str, partition: Partition) -> bytes:
+    def _verified(self, run_date: date, dataset: str, partition: Partition) -> pa.Buffer:
         path = self.path(run_date, dataset, partition)
         try:
-            content = path.read_bytes()
+            # Memory of Arrow's own: its threads may be the last to let go of it, and at the end of
+            # a process a thread that must ask Python to free bytes takes the process down.
+            with pa.OSFile(str(path)) as file:
+                content = file.read_buffer()
         except FileNotFoundError as error:
             raise PartitionDamagedError(f"{dataset} of {run_date}: no file {path.name}") from error
         digest = hashlib.sha256(content).hexdigest()
@@ -430,9 +433,8 @@ class Lake:
         """Check the files of partitions that another engine is about to read."""
         manifest = self.manifest(run_date)
         for dataset in datasets:
-            partition = manifest.get(dataset)
-            if partition is not None and partition.rows:
-                self._verified(run_date, dataset, partition)
+            if dataset in manifest:
+                self.verified_file(run_date, dataset, manifest[dataset])
 
     def verified_file(self, run_date: date, dataset: str, partition: Partition) -> Path | None:
         """Return a partition's file once its bytes have their hash, in bounded memory.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import time
 
 from acme.lakehouse import postgres, roles
-from acme.lakehouse.control import Control
+from acme.lakehouse.control import Control, check_scheme
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home, clock, clock_record, event_clock
 from acme.lakehouse.lake import Lake
@@ -27,6 +27,11 @@ class Platform:
     control: Control
     lake: Lake
 
+    def close(self) -> None:
+        """Let go of Postgres and of the lake's catalog; the next use opens them again."""
+        self.lake.close()
+        self.control.close()
+
 
 def open_platform(home: Home | None = None) -> Platform:
     """Open the installation of ACME_HOME, starting its embedded Postgres where there is none.
@@ -42,7 +47,12 @@ def open_platform(home: Home | None = None) -> Platform:
 
 
 def initialise(home: Home, currency: str, cutoff: time, timezone: str) -> Platform:
-    """Make an empty installation with its scheme; once more with the same values has no effect."""
+    """Make an empty installation with its scheme; once more with the same values has no effect.
+
+    Raises `ControlError` or `ClockError` for an impossible value, before anything is made.
+    """
+    check_scheme(currency, cutoff, timezone)
+    event_clock(home)
     home.create()
     _record_clock(home)
     platform = open_platform(home)
@@ -57,7 +67,6 @@ def _record_clock(home: Home) -> None:
     record = clock_record(home)
     if not record.exists():
         write_atomic(record, f"{clock()}\n".encode())
-    event_clock(home)
 
 
 def wait_seconds() -> float:

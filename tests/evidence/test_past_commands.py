@@ -1,13 +1,17 @@
 """explain, replay and sql as commands: what they print, how they end, no traceback."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import polars as pl
 import pytest
 
 from acme.cli.main import main
-from tests.scenarios.driver import D1, D3, D4, Scenario
+from acme.lakehouse.lake import dataset_contract, encode
+from tests.scenarios.driver import D1, D2, D3, D4, Scenario
 
 pytestmark = pytest.mark.xdist_group("evidence")
 
@@ -74,7 +78,16 @@ def test_explain_order_break_and_batch(acme: Acme) -> None:
     [
         (("explain", "balance", "pot/none"), 1, "has a posting on pot/none"),
         (("explain", "balance", "pot/B", "--date", "2024-03-09"), 1, "not published"),
+        (("explain", "balance", ""), 1, "expected pot/ID, custodian/ID or suspense/REASON, got ''"),
+        (("explain", "balance", "pot/B", "--book", "canary"), 1, "on pot/B in the book canary"),
         (("explain", "order", "a", "b", "c"), 2, "ORDER_ID"),
+        (("hash", "orders", "2031-01-01"), 1, f"is not published: published are {D1} to {D4}"),
+        (("export", "orders", "--date", "2031-01-01"), 1, f"published are {D1} to {D4}"),
+        (("breaks", "list", "--date", "2031-01-01"), 1, f"published are {D1} to {D4}"),
+        (("breaks", "list", "--class", "nonsense"), 2, "'nonsense' is not one of 'timing'"),
+        (("breaks", "list", "--asset", "NOPE"), 1, "--asset: expected one of BD, EQ"),
+        (("breaks", "list", "--custodian", "NOPE"), 1, "--custodian: expected one of CANARY"),
+        (("replay", "--from", D4, "--to", D1), 2, f"--from {D4} is after --to {D1}"),
         (("replay", "2024-03-09"), 1, "published"),
         (("replay",), 2, "DATE"),
         (("replay", D1, "--from", D1), 2, "DATE"),
@@ -90,6 +103,66 @@ def test_what_cannot_be_done_is_a_message(
     assert said.code == code
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.fixture
+def tampered(told: Scenario) -> Iterator[tuple[str, str]]:
+    """Let D2's postings say something else, under the name they have; the hash that is, and was."""
+    dataset = "core.ledger_postings"
+    lake, contract = told.platform.lake, dataset_contract(dataset)
+    partition = lake.manifest(D2)[dataset]
+    path = lake.path(D2, dataset, partition)
+    whole = path.read_bytes()
+    frame = told.frame(dataset, D2)
+    other = pl.when(pl.int_range(pl.len()) == 0).then(pl.col("quantity") + 1)
+    wrong = frame.with_columns(other.otherwise("quantity").cast(frame.schema["quantity"]))
+    content = encode(contract, wrong)
+    path.write_bytes(content)
+    try:
+        yield partition.sha256, hashlib.sha256(content).hexdigest()
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_damaged_file_is_named_with_its_hashes_row_and_column(
+    acme: Acme, tampered: tuple[str, str]
+) -> None:
+    was, now = tampered
+    said = acme("replay", D2)
+    assert said.code == 1
+    table = f"core.ledger_postings of {D2} file SHA-256: expected {was}, got {now}"
+    assert f"first {D2}: {table}" in said.err
+    assert "column quantity: published " in said.out
+    (found,) = json.loads(acme("replay", D2, "--json").out)
+    assert found["same_bytes"] == found["tables"] - 1
+    file, value = found["differences"]
+    assert (file["column"], file["published"], file["recomputed"]) == ("file SHA-256", was, now)
+    assert (value["column"], value["rows"], "journal_id" in value["key"]) == ("quantity", 1, True)
+    assert f"got {now}" in acme("replay", D3).err
+
+
+def test_a_damaged_date_is_found_and_not_vouched_for(
+    acme: Acme, tampered: tuple[str, str], tmp_path: Path
+) -> None:
+    was, now = tampered
+    said = acme("doctor", "--json")
+    wrong = [item["detail"] for item in json.loads(said.out) if not item["ok"]]
+    text = f"core.ledger_postings of {D2}: expected SHA-256 {was}, got {now}"
+    assert (said.code, wrong) == (1, [text])
+    assert acme("doctor", "--last", 2).code == 0
+    target = tmp_path / "evidence.zip"
+    said = acme("evidence", D2, "--out", target)
+    assert (said.code, text in said.err, target.exists()) == (1, True, False)
+    assert acme("evidence", D4, "--out", target).code == 0
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(
+    acme: Acme, tmp_path: Path
+) -> None:
+    target = tmp_path / "nowhere" / "x"
+    for verb in (("export", "orders"), ("evidence", D1), ("breaks", "export")):
+        said = acme(*verb, "--out", target)
+        assert (said.code, str(target) in said.err, ".tmp" in said.err) == (1, True, False)
 
 
 def test_replay(acme: Acme) -> None:
