@@ -10,10 +10,11 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.domain.orders import order_id
 from acme.evidence import explain as explaining
 from acme.evidence import times
-from acme.lakehouse.platform import open_platform
+from acme.lakehouse.published_dates import span
 
 # What a person reads; --json has all of it.
 CHILDREN_SHOWN_MAX = 60
@@ -91,9 +92,9 @@ def opened(run_date: date | None) -> Iterator[explaining.Books]:
     runs = times.known_runs(platform)
     chosen = [r for r in runs if run_date in (None, r.run_date)]
     if not chosen:
-        raise CommandError(
-            "nothing is published" if run_date is None else f"{run_date} is not published"
-        )
+        dates = [r.run_date for r in runs]
+        asked = "" if run_date is None else f"{run_date} is not published: "
+        raise CommandError(asked + span(dates))
     with times.session(platform, chosen[-1].known_from) as connection:
         try:
             yield explaining.Books(platform, connection, chosen[-1])

@@ -15,12 +15,15 @@ from typing import Any
 
 import duckdb
 
+from acme.domain import quantities
 from acme.evidence import times
 from acme.evidence.origins import Origins
 from acme.evidence.sealed import batch_proof
 from acme.lakehouse.platform import Platform
 
 Row = dict[str, Any]
+# What the ledger's accounts begin with.
+ACCOUNTS = ("pot/", "custodian/", "suspense/")
 # Evidence of an order, by the table it is in, oldest run first.
 _BY_ORDER = {
     "orders": "SELECT o.* FROM lake.core.orders AS o JOIN wanted USING (order_id)",
@@ -41,12 +44,22 @@ _BY_ORDER = {
         " JOIN wanted ON wanted.order_id = c.movement_id"
     ),
     "decisions": (
-        "SELECT t.order_id, d.* FROM lake.core.rebalancing_trades AS t"
+        "SELECT t.order_id, d.*, b.price_date FROM lake.core.rebalancing_trades AS t"
         " JOIN wanted USING (order_id) JOIN lake.core.rebalancing_decisions AS d"
         " ON d.run_date = t.run_date AND d.book = t.book AND d.pot_id = t.pot_id"
         " AND d.asset_id = t.asset_id"
+        " JOIN lake.core.dealing_batches AS b ON b.run_date = d.run_date AND b.book = d.book"
     ),
 }
+
+
+# Of a price the file that landed last counts, if its rows agree (`acme.evidence.times`).
+_PRICE = """
+SELECT c.* FROM lake.core.closing_prices AS c
+JOIN lake.core.run_inputs AS i
+    ON i.run_date = c.run_date AND i.file_sha256 = c.file_sha256 AND i.feed = 'closing_prices'
+WHERE c.asset_id = ? AND c.price_date = ? AND c.run_date <= ?
+QUALIFY dense_rank() OVER (ORDER BY c.run_date DESC, i.sequence DESC) = 1"""
 
 
 class NothingToExplainError(Exception):
@@ -88,6 +101,7 @@ class Books:
         self.run = run
         self.origins = Origins(platform, self.rows)
         self._told: dict[str, str] = {}
+        self._prices: dict[tuple[str, date, date], list[Node]] = {}
 
     def rows(self, text: str, values: Sequence[object] = ()) -> list[Row]:
         """Return a query's rows by column name."""
@@ -174,6 +188,7 @@ class Books:
                 f"re-balancing in run {r['run_date']}: {r['outcome']}, off by"
                 f" {_plain(r['delta_units'])} units, trades {_plain(r['trade_units'])}",
                 _facts(r, "run_date", "outcome", "delta_units", "trade_units"),
+                self._price(r["asset_id"], r["price_date"], r["run_date"]),
             )
             for r in found["decisions"]
         ]
@@ -219,6 +234,7 @@ class Books:
                     "journal_id",
                     "effective_date",
                 ),
+                self._crossed(r, lines.get(r["line_id"])),
             )
             for r in found["allocations"]
         ]
@@ -232,6 +248,35 @@ class Books:
             for r in found["cash"]
         ]
         return node
+
+    def _crossed(self, allocation: Row, line: Node | None) -> list[Node]:
+        """Return at what price a line's crossed units were booked; none where it crossed none."""
+        crossed = Decimal(0 if line is None else str(line.facts["crossed"]))
+        if not crossed:
+            return []
+        asset, dealt = allocation["asset_id"], allocation["effective_date"]
+        return [
+            _crossing(allocation["line_id"], crossed, price)
+            for price in self._price(asset, dealt, allocation["run_date"])
+        ]
+
+    def _price(self, asset: str, price_date: date, run_date: date) -> list[Node]:
+        """Return the accepted closing price of an asset as a run knew it, with its file and row."""
+        key = (asset, price_date, run_date)
+        if key not in self._prices:
+            rows = self.rows(_PRICE, [asset, price_date, run_date])
+            self._prices[key] = [self._price_node(r) for r in rows if r["status"] == "accepted"]
+        return self._prices[key]
+
+    def _price_node(self, r: Row) -> Node:
+        key = {"price_date": str(r["price_date"]), "asset_id": r["asset_id"]}
+        return Node(
+            "closing_price",
+            f"closing price of {r['asset_id']} on {r['price_date']}: {_plain(r['closing_price'])},"
+            f" known in run {r['run_date']}",
+            _facts(r, "asset_id", "price_date", "closing_price", "run_date"),
+            [_file(self.origins.keyed("closing_prices", r["file_sha256"], key))],
+        )
 
     def _batches(self, ids: Iterable[str]) -> dict[str, Row]:
         rows = self.rows(
@@ -411,10 +456,13 @@ def explain_balance(
     Every posting up to that close is listed with the run that wrote it, from the opening on; their
     sum, per book, state and asset, must be the published figure to the last digit.
     """
-    where = (
-        "account = ?" + (" AND asset_id = ?" if asset else "") + (" AND book = ?" if book else "")
-    )
-    values = [v for v in (account, asset, book) if v]
+    if not account.startswith(ACCOUNTS):
+        raise NothingToExplainError(
+            f"account: expected pot/ID, custodian/ID or suspense/REASON, got {account!r}"
+        )
+    columns = {"account": account, "asset_id": asset, "book": book}
+    asked = {column: value for column, value in columns.items() if value is not None}
+    where, values = " AND ".join(f"{column} = ?" for column in asked), list(asked.values())
     figures = {
         (r["book"], r["asset_id"], r["state"]): r["quantity"]
         for r in books.rows(
@@ -426,7 +474,8 @@ def explain_balance(
     if not figures and not postings:
         raise NothingToExplainError(
             f"no published date up to {books.run.run_date} has a posting on {account}"
-            + (f" in {asset}" if asset else "")
+            + ("" if asset is None else f" in {asset}")
+            + ("" if book is None else f" in the book {book}")
         )
     orders = books.orders(r["order_id"] for r in postings if r["order_id"])
     requests = books.requests(r["journal_id"] for r in postings if not r["order_id"])
@@ -805,13 +854,34 @@ def _their_side(books: Books, row: Row) -> list[Node]:
 
 
 def _file(origin: dict[str, object]) -> Node:
-    whole = origin["proven"]
     row = f", row {origin['row']}" if origin.get("row") is not None else ""
     return Node(
         "file",
         f"file {origin['name']} ({origin['feed']}){row}: SHA-256 {origin['file_sha256']}"
-        f" {'verified' if whole else 'DOES NOT MATCH the bytes that are kept'}",
+        f" {_BYTES[str(origin['bytes'])]}",
         origin,
+    )
+
+
+_BYTES = {
+    "verified": "verified",
+    "missing": "IS MISSING",
+    "changed": "DOES NOT MATCH the bytes that are kept",
+}
+
+
+def _crossing(line: str, crossed: Decimal, price: Node) -> Node:
+    """Return what a line's crossed units were booked at: money(units x closing price)."""
+    at = Decimal(str(price.facts["closing_price"]))
+    pennies = quantities.consideration(
+        int(crossed * quantities.UNIT_SCALE), int(at * quantities.PRICE_SCALE)
+    )
+    worth = Decimal(pennies).scaleb(-2)
+    return Node(
+        "crossing",
+        f"{_plain(crossed)} units of line {line} crossed at {_plain(at)}, worth {_plain(worth)}",
+        {"line_id": line, "crossed": crossed, "consideration": worth},
+        [price],
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from acme.lakehouse import contracts
+from acme.lakehouse.files import sha256_file
 from acme.lakehouse.landing import LandedFileDamaged, read_landed
 from acme.lakehouse.platform import Platform
 from acme.lakehouse.raw_files import stored_path
@@ -27,7 +27,7 @@ class Origins:
         self._frames: dict[tuple[str, str], pl.DataFrame | None] = {}
 
     def row(self, file_sha256: str, row: int | None) -> dict[str, object]:
-        """Return a file's name, feed, SHA-256, whether its bytes have it, and the row."""
+        """Return a file's name, feed, SHA-256, what became of its bytes, and the row."""
         return {**self._file(file_sha256), "row": row}
 
     def keyed(self, feed: str, file_sha256: str, key: Mapping[str, str]) -> dict[str, object]:
@@ -46,7 +46,8 @@ class Origins:
             [pot, asset, as_of],
         )
         if not found:
-            return {"name": "none", "feed": "opening_positions", "file_sha256": "", "proven": False}
+            facts = {"name": "none", "feed": "opening_positions", "file_sha256": ""}
+            return {**facts, "proven": False, "bytes": "missing"}
         key = {"as_of": as_of, "pot_id": pot, "asset_id": asset}
         return self.keyed("opening_positions", found[0]["file_sha256"], key)
 
@@ -58,16 +59,23 @@ class Origins:
                 [file_sha256],
             )
             facts = {k: str(v) for k, v in found[0].items()} if found else {"name": "", "feed": ""}
-            whole = self._whole(file_sha256)
-            self._files[file_sha256] = {**facts, "file_sha256": file_sha256, "proven": whole}
+            kept = self._kept(file_sha256)
+            self._files[file_sha256] = {
+                **facts,
+                "file_sha256": file_sha256,
+                "proven": kept == "verified",
+                "bytes": kept,
+            }
         return self._files[file_sha256]
 
-    def _whole(self, file_sha256: str) -> bool:
+    def _kept(self, file_sha256: str) -> Literal["verified", "missing", "changed"]:
         try:
-            content = stored_path(self._home.landed, file_sha256).read_bytes()
+            digest = sha256_file(stored_path(self._home.landed, file_sha256))
+        except FileNotFoundError:
+            return "missing"
         except OSError:
-            return False
-        return hashlib.sha256(content).hexdigest() == file_sha256
+            return "changed"
+        return "verified" if digest == file_sha256 else "changed"
 
     def _frame(self, feed: str, file_sha256: str) -> pl.DataFrame | None:
         key = (feed, file_sha256)

@@ -158,6 +158,14 @@ def test_a_changed_file_is_told(told: Scenario) -> None:
         path.write_bytes(whole)
     assert not node.holds()
     assert any("DOES NOT MATCH" in n.title for n in of(node, "file"))
+    gone = path.rename(path.with_suffix(".gone"))
+    try:
+        with books(told, D4) as opened:
+            node = explain.explain_order(opened, SELL)
+    finally:
+        gone.rename(path)
+    assert not node.holds()
+    assert any("IS MISSING" in n.title for n in of(node, "file"))
 
 
 def test_a_figure_that_is_not_the_sum_is_told(told: Scenario) -> None:
