@@ -13,13 +13,16 @@ import polars as pl
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.evidence import queries
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.csv_writing import RFC_3339
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.hashing import content_hash
-from acme.lakehouse.platform import Platform, open_platform
+from acme.lakehouse.lake import PartitionMissingError
+from acme.lakehouse.platform import Platform
+from acme.lakehouse.published_dates import require_published
 
 ROWS_SHOWN_MAX = 200
 
@@ -76,7 +79,7 @@ def export(table: str, run_date: date | None, format_: str, target: Path | None)
     platform = open_platform()
     contract = find_table(table)
     dates = [run_date] if run_date is not None else platform.control.published_dates()
-    frames = [platform.lake.read(d, [contract.dataset])[contract.dataset] for d in dates]
+    frames = [_read(platform, contract, d) for d in dates]
     frame = pl.concat([contract.empty(), *frames])
     buffer = io.BytesIO()
     if format_ == "csv":
@@ -100,8 +103,16 @@ def hash_(table: str, run_date: date) -> None:
 def table_hash(platform: Platform, table: str, run_date: date) -> str:
     """Return the content hash of a table's partition."""
     contract = find_table(table)
-    frame = platform.lake.read(run_date, [contract.dataset])[contract.dataset]
-    return content_hash(contract, frame)
+    return content_hash(contract, _read(platform, contract, run_date))
+
+
+def _read(platform: Platform, contract: Contract, run_date: date) -> pl.DataFrame:
+    """Return a verified partition; where there is none, say whether the date is published."""
+    try:
+        return platform.lake.read(run_date, [contract.dataset])[contract.dataset]
+    except PartitionMissingError:
+        require_published(platform.control, run_date)
+        raise
 
 
 COMMANDS = [sql, export, hash_]

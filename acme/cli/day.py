@@ -8,8 +8,9 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
+from acme.cli.opening import open_platform
 from acme.lakehouse.landing import render, sweep_inbox
-from acme.lakehouse.platform import Platform, open_platform
+from acme.lakehouse.platform import Platform
 
 
 @click.command()

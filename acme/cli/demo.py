@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from acme.cli import show
 from acme.cli.day import build_outstanding, run
+from acme.cli.opening import initialise
 from acme.lakehouse.home import Home
 from acme.lakehouse.landing import sweep_inbox
-from acme.lakehouse.platform import Platform, initialise
+from acme.lakehouse.platform import Platform
 from acme.operations.summary import Summary
 
 CURRENCY, CUT_OFF, TIMEZONE = "USD", time(12), "Europe/London"

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from acme.cli import show
+from acme.cli.opening import open_platform
 from acme.gateway import key_management
 from acme.gateway.api_keys import SCOPES
-from acme.lakehouse.platform import open_platform
 
 _SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -1,60 +1,31 @@
-"""The `acme` command: puts its groups of verbs together and turns known errors into messages."""
+"""Entry of the `acme` command: turns known errors into messages; loads nothing before it may stop.
+
+The verbs take seconds to load on a busy machine, so they are loaded inside: who stops the command
+meanwhile is told so, as later.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
 
-import click
-
-from acme.cli import (
-    books,
-    breaks,
-    day,
-    demo,
-    evidence,
-    explain,
-    installation,
-    intake,
-    keys,
-    marts,
-    new_process,
-    process,
-    replay,
-    submit,
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def acme() -> None:
-    """ACME's investment platform: land files, run business days, look at the books."""
-
-
-GROUPS = (
-    installation,
-    intake,
-    day,
-    process,
-    new_process,
-    books,
-    breaks,
-    explain,
-    evidence,
-    replay,
-    keys,
-    marts,
-    demo,
-    submit,
-)
-
-for group in GROUPS:
-    for command in group.COMMANDS:
-        acme.add_command(command)
+STOPPED = 130
 
 
 def main() -> None:
     """Run the command; what the user can mend is a message and exit code 1, never a traceback."""
-    from acme.cli.errors import KNOWN_ERRORS
+    _require_text(sys.argv[1:])
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+    import click
 
+    from acme.cli.errors import KNOWN_ERRORS
+    from acme.cli.verbs import acme
+
+    signal.signal(signal.SIGINT, before)
     try:
         # A command that ends by `Exit` hands its code back; any other result is a success.
         code = acme(standalone_mode=False)
@@ -62,12 +33,27 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
     except KNOWN_ERRORS as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End at once: nothing is open yet, and a half-loaded library need not make sense of it."""
+    del number, frame
+    os.write(2, b"stopped\n")
+    os._exit(STOPPED)
+
+
+def _require_text(arguments: list[str]) -> None:
+    """Refuse bytes that are no UTF-8: no file, table or answer could say them."""
+    for number, argument in enumerate(arguments, start=1):
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            sys.stderr.write(f"error: argument {number}: expected UTF-8, got {argument!a}\n")
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.lakehouse.platform import open_platform
+from acme.cli.opening import open_platform
 from acme.lakehouse.roles import role_url
 from acme.operations.dbt import TARGETS
 from acme.operations.marts import build as building

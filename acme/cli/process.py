@@ -10,7 +10,8 @@ import click
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.lakehouse.platform import NotInitialisedError, open_platform
+from acme.cli.opening import open_platform
+from acme.lakehouse.platform import NotInitialisedError
 
 if TYPE_CHECKING:
     from orchestration.processes_run import Report

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from acme.cli.errors import CommandError
-from acme.cli.main import acme
+from acme.cli.verbs import acme
 
 ACCEPTED = {"lines": 2, "created": 2, "earliest": {"dealing_date": "2026-01-05"}}
 REFUSED = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from documents import Block, Command, blocks, commands, section, table_rows
 
-from acme.cli.main import acme
+from acme.cli.verbs import acme
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import FEED_ORDER, Contract
 from acme.lakehouse.home import Home
@@ -91,17 +91,19 @@ def test_the_example_has_a_file_for_every_feed_with_its_header() -> None:
 
 
 class Reader:
-    """Somebody who follows the page: a folder of files, an installation, a shell."""
+    """Somebody who follows the page from top to bottom in one shell, in an empty folder.
+
+    Where a command changes to and what it exports holds for those after it, and nothing else does.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.work = folder / "work"
         self.work.mkdir()
-        self.home = Home(folder / "home")
+        self.home = Home(self.work / ".acme")
+        self.folder, self.left = self.work, folder / "left"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ACME_", "DAGSTER_"))}
         binaries = Path(sys.executable).parent
         self.environment = kept | {
-            "ACME_HOME": str(self.home.root),
-            "ACME_CLOCK": "event",
             "PYTHONPATH": str(ROOT),
             "PATH": f"{binaries}{os.pathsep}{kept['PATH']}",
         }
@@ -132,9 +134,10 @@ class Reader:
 
     def shell(self, line: int, text: str) -> bytes:
         """What a command prints on standard output; it must succeed."""
+        after = f"code=$?; {{ pwd; env -0; }} > '{self.left}'; exit $code"
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", text],
-            cwd=self.work,
+            ["bash", "-o", "pipefail", "-c", f"{text}\n{after}"],
+            cwd=self.folder,
             env=self.environment,
             capture_output=True,
             timeout=STEP_SECONDS_MAX,
@@ -142,6 +145,9 @@ class Reader:
         )
         if done.returncode != 0:
             pytest.fail(f"line {line}: {text}\nexit {done.returncode}\n{done.stderr.decode()}")
+        folder, _, exported = self.left.read_text("utf-8").partition("\n")
+        self.folder = Path(folder)
+        self.environment = dict(item.split("=", 1) for item in exported.split("\0") if "=" in item)
         return done.stdout
 
     def compare(self, line: int, what: str, expected: str, got: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from acme.cli.main import acme
+from acme.cli.verbs import acme
 from acme.domain.proofs import SealHeader
 from acme.evidence import pack
 from acme.evidence.keys import verify_signature
