@@ -250,17 +250,36 @@ def _end(number: int, frame: object) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.crash", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--points", nargs="*", choices=list(POINTS))
+    parser.add_argument(
+        "--seeds", type=_count, default=20, help="How many worlds, at least 1. Default: 20."
+    )
+    parser.add_argument(
+        "--first-seed", type=int, default=1, help="The seed of the first world. Default: 1."
+    )
+    parser.add_argument(
+        "--points", nargs="+", choices=list(POINTS), help="These alone. Default: all of the fault."
+    )
     faults = parser.add_mutually_exclusive_group()
     for name, (_, _, title) in FAULTS.items():
         faults.add_argument(
             f"--{name}", dest="fault", action="store_const", const=name, help=f"{title}."
         )
     parser.set_defaults(fault="killed")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=2,
+        help="How many processes share the worlds, each with a Postgres of its own. Default: 2.",
+    )
     return parser
+
+
+def _count(text: str) -> int:
+    """Return a number from 1 on, for argparse: a run of no case proves nothing."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {number}")
+    return number
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -270,6 +289,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["PYTHONWARNINGS"] = "ignore"
     run, all_points, title = FAULTS[options.fault]
     points = [p for p in all_points if p in (options.points or all_points)]
+    if not points:
+        _parser().error(f"no point of {', '.join(options.points)} is one of --{options.fault}")
     console = Console()
     done: Counter[str] = Counter()
     failed: list[tuple[int, str, int, list[str]]] = []

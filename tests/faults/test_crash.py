@@ -10,7 +10,7 @@ import pytest
 
 from acme.lakehouse.failpoints import POINTS
 from tests.faults import disturbed
-from tests.faults.crash import cases, differences
+from tests.faults.crash import cases, differences, main
 
 KILLED = (
     "landing.retire:after",
@@ -55,3 +55,18 @@ def test_a_seed_draws_the_same_cases_again() -> None:
     assert drawn == [list(cases(seed, list(reached), reached)) for seed in range(30)]
     assert {case[1][1] for case in drawn} == {1}
     assert len({case[0][1] for case in drawn}) > 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--seeds", "0"),
+        ("--seeds", "-1"),
+        ("--workers", "0"),
+        ("--full", "--points", "run.end:before"),
+    ],
+)
+def test_a_run_of_no_case_is_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
