@@ -416,8 +416,7 @@ class Lake:
     def _verified(self, run_date: date, dataset: str, partition: Partition) -> pa.Buffer:
         path = self.path(run_date, dataset, partition)
         try:
-            # Memory of Arrow's own: its threads may be the last to let go of it, and at the end of
-            # a process a thread that must ask Python to free bytes takes the process down.
+            # Into memory of Arrow's own, without a copy: see `acme.lakehouse.arrow_memory`.
             with pa.OSFile(str(path)) as file:
                 content = file.read_buffer()
         except FileNotFoundError as error:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
 import polars as pl
-import pyarrow as pa
 
 from acme.lakehouse import contracts
+from acme.lakehouse.arrow_memory import arrow_owned
 from acme.lakehouse.contracts import Contract, feed_names
 from acme.lakehouse.control import Detail, LandedFile, ReferenceKind, Scheme, Verdict
 from acme.lakehouse.csv_reading import ROW, header_findings, quoting_findings, typed_batches
@@ -673,7 +673,7 @@ def read_landed(home: Home, contract: Contract, file_sha256: str) -> pl.DataFram
     if not records:
         return pl.DataFrame(schema=schema)
     frames = list(
-        typed_batches(contract, pa.py_buffer(content), has_quote=b'"' in content, findings=findings)
+        typed_batches(contract, arrow_owned(content), has_quote=b'"' in content, findings=findings)
     )
     if findings.has_error:
         message = f"landed file {file_sha256} of {contract.name}: {findings.kept[0]}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from acme.cli.main import main
@@ -163,6 +164,22 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(
     for verb in (("export", "orders"), ("evidence", D1), ("breaks", "export")):
         said = acme(*verb, "--out", target)
         assert (said.code, str(target) in said.err, ".tmp" in said.err) == (1, True, False)
+
+
+def test_a_partition_is_read_into_memory_of_arrow(
+    told: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    reader = pa.BufferReader
+
+    def noted(content: object) -> pa.BufferReader:
+        given.append(content)
+        return reader(content)
+
+    monkeypatch.setattr("acme.lakehouse.lake.pa.BufferReader", noted)
+    assert told.frame("orders", D1).height == 2
+    (content,) = given
+    assert isinstance(content, pa.Buffer)
 
 
 def test_replay(acme: Acme) -> None:
