@@ -14,7 +14,15 @@ from pathlib import Path
 
 from acme.lakehouse import contract_docs
 from acme.lakehouse.files import fsync_folder, make_folder, write_atomic
-from orchestration import process_request, process_texts, scenario_check, workspace
+from orchestration import (
+    catalogue,
+    code_owners,
+    contract_check,
+    process_request,
+    process_texts,
+    scenario_check,
+    workspace,
+)
 from orchestration.process_request import Request, RequestError
 from orchestration.registry import ROOT, DeclarationError
 
@@ -94,9 +102,15 @@ def _put(folder: Path, inside: dict[Path, str], undo: _Undo) -> None:
 
 def _derive(root: Path, undo: _Undo) -> list[Path]:
     """Write what is derived from folders and contracts; returns what changed."""
+    reference, baseline = root / "docs" / "reference", root / "data_contracts" / "baseline.json"
+    known = contract_check.recorded(baseline)
+    # Only what is new: a change of another contract is recorded by whoever made it.
     texts = {
+        baseline: contract_check.render({**contract_check.current(), **known}),
+        root / "CODEOWNERS": code_owners.render(),
         root / "workspace.yaml": workspace.render(),
-        root / "docs" / "reference" / "datasets.md": contract_docs.render(),
+        reference / "catalogue.md": catalogue.render(),
+        reference / "datasets.md": contract_docs.render(),
     }
     changed = [p for p, t in texts.items() if not p.exists() or p.read_text("utf-8") != t]
     for path in changed:

@@ -47,6 +47,7 @@ _EXAMPLES: Mapping[str, Any] = {
 _STARTS = {
     "on_publication": "on every published date",
     "month_end": "on the last business date of a month",
+    "month_start": "on the first business date of a month",
     "manual": "when somebody asks for it",
 }
 
