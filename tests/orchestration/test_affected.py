@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def teams(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Folders:
     """Return three processes of two teams, one of which reads another."""
     monkeypatch.setattr(affected, "ROOT", folders.assets.parent)
-    folders.process("finance/fees", "Calculation", writes=["finance.fees"], feeds=["rates"])
-    folders.process("finance/other", "Calculation", writes=["finance.other"])
+    folders.process("treasury/fees", "Calculation", writes=["treasury.fees"], feeds=["rates"])
+    folders.process("treasury/other", "Calculation", writes=["treasury.other"])
     folders.process(
-        "trustees/report", "Report", reads_previous=["finance.fees"], writes=["trustees.fees"]
+        "trustees/report", "Report", reads_previous=["treasury.fees"], writes=["trustees.fees"]
     )
     folders.process("trustees/board", "Report", reads=["trustees.fees"], writes=["trustees.board"])
     return folders
@@ -32,25 +32,25 @@ def contracts_of(*datasets: str) -> list[str]:
 
 
 def test_of_a_process_its_own_and_its_readers(teams: Folders) -> None:
-    assert affected.of_process("finance/fees") == [
-        "assets/finance/fees",
+    assert affected.of_process("treasury/fees") == [
+        "assets/treasury/fees",
         "assets/trustees/report",
-        *contracts_of("feed.rates", "finance.fees"),
+        *contracts_of("feed.rates", "treasury.fees"),
     ]
-    assert affected.of_process("finance/other") == [
-        "assets/finance/other",
-        *contracts_of("finance.other"),
+    assert affected.of_process("treasury/other") == [
+        "assets/treasury/other",
+        *contracts_of("treasury.other"),
     ]
 
 
 def test_of_a_team_all_its_processes_and_tests(teams: Folders) -> None:
-    (teams.assets.parent / "tests" / "teams" / "finance").mkdir(parents=True)
-    assert affected.of_team("finance") == [
-        "assets/finance/fees",
-        "assets/finance/other",
+    (teams.assets.parent / "tests" / "teams" / "treasury").mkdir(parents=True)
+    assert affected.of_team("treasury") == [
+        "assets/treasury/fees",
+        "assets/treasury/other",
         "assets/trustees/report",
-        "tests/teams/finance",
-        *contracts_of("feed.rates", "finance.fees", "finance.other"),
+        "tests/teams/treasury",
+        *contracts_of("feed.rates", "treasury.fees", "treasury.other"),
     ]
 
 
@@ -62,9 +62,9 @@ def test_of_the_business_day_everything(folders: Folders) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--team", "nobody"], "TEAM: expected one of custody, "),
-        (["--process", "finance/nothing"], "PROCESS: expected one of finance/fees, "),
-        (["--process", "ledger/nothing"], "PROCESS: expected one of finance/fees, "),
+        (["--team", "nobody"], "TEAM: expected one of "),
+        (["--process", "treasury/nothing"], "PROCESS: expected one of "),
+        (["--process", "ledger/nothing"], "PROCESS: expected one of "),
     ],
 )
 def test_an_unknown_one_is_refused(
@@ -74,14 +74,15 @@ def test_an_unknown_one_is_refused(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(f"error: {told}")
+    assert f", got {arguments[1]!r}" in printed.err
 
 
 def test_a_team_that_cannot_be_read_is_told(
     teams: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (teams.assets / "finance" / "fees" / "defs.yaml").write_text("type: [", "utf-8")
-    assert affected.main(["--process", "finance/fees"]) == 1
-    assert "error: assets/finance/fees/defs.yaml: expected YAML" in capsys.readouterr().err
+    (teams.assets / "treasury" / "fees" / "defs.yaml").write_text("type: [", "utf-8")
+    assert affected.main(["--process", "treasury/fees"]) == 1
+    assert "error: assets/treasury/fees/defs.yaml: expected YAML" in capsys.readouterr().err
 
 
 def test_the_named_tests_are_there() -> None:

@@ -12,16 +12,16 @@ from orchestration import contract_check, declared_check
 from tests.orchestration.folders import Folders
 
 PROCESS = "def run(day, inputs):\n    return {}\n"
-FEES, SEEN = "assets/finance/fees/defs.yaml", "assets/audit/seen/defs.yaml"
+FEES, SEEN = "assets/treasury/fees/defs.yaml", "assets/audit/seen/defs.yaml"
 
 
 @pytest.fixture
 def recorded(folders: Folders) -> Path:
-    """Return the file on record, of folders where audit reads what finance writes."""
-    folders.contract("finance.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
+    """Return the file on record, of folders where audit reads what treasury writes."""
+    folders.contract("treasury.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
     folders.contract("audit.seen", {"fee_id": "VARCHAR"}, {})
-    folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="finance")
-    folders.process("finance/fees", "Calculation", PROCESS, writes=["finance.fees"])
+    folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="treasury")
+    folders.process("treasury/fees", "Calculation", PROCESS, writes=["treasury.fees"])
     _reader(folders)
     path = contracts.FOLDER / contract_check.NAME
     path.unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def recorded(folders: Folders) -> Path:
 def _reader(folders: Folders, **attributes: Any) -> None:
     folders.process(
         "audit/seen", "Calculation", PROCESS,
-        reads=["finance.fees"], writes=["audit.seen"], **attributes,
+        reads=["treasury.fees"], writes=["audit.seen"], **attributes,
     )  # fmt: skip
 
 
@@ -87,11 +87,11 @@ def test_a_breaking_change_needs_a_version_and_names_who_depends_on_it(
 ) -> None:
     before = recorded.read_bytes()
     for version in ("1.0.0", "1.1.0"):
-        edit("finance.fees", wider, version)
+        edit("treasury.fees", wider, version)
         for arguments in ([], ["--check"]):
             (line,) = told(capsys, *arguments)
             assert line == (
-                f"finance.fees: version: expected at least 2.0.0, got {version}: breaking: amount:"
+                f"treasury.fees: version: expected at least 2.0.0, got {version}: breaking: amount:"
                 " type: was DECIMAL(18,2), is DECIMAL(28,2); on it depend: audit/seen"
             )
     assert recorded.read_bytes() == before
@@ -101,18 +101,18 @@ def test_a_breaking_change_waits_for_its_readers(
     recorded: Path, folders: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = recorded.read_bytes()
-    edit("finance.fees", wider, "2.0.0")
+    edit("treasury.fees", wider, "2.0.0")
     for arguments in ([], ["--check"]):
         (line,) = told(capsys, *arguments)
-        assert line.startswith(f"{SEEN}: versions: finance.fees: expected 2, got 1: the process")
+        assert line.startswith(f"{SEEN}: versions: treasury.fees: expected 2, got 1: the process")
     assert recorded.read_bytes() == before
-    _reader(folders, versions={"finance.fees": 2})
+    _reader(folders, versions={"treasury.fees": 2})
     (line,) = told(capsys, "--check")
-    assert line.startswith("finance.fees: 1.0.0 → 2.0.0: breaking: amount: type: was")
+    assert line.startswith("treasury.fees: 1.0.0 → 2.0.0: breaking: amount: type: was")
     assert told(capsys) == []
     assert told(capsys, "--check") == []
     # Whatever is on file: who was written for another version is told.
-    _reader(folders, versions={"finance.fees": 3})
+    _reader(folders, versions={"treasury.fees": 3})
     (line,) = told(capsys)
     assert "expected 2, got 3" in line
 
@@ -120,21 +120,21 @@ def test_a_breaking_change_waits_for_its_readers(
 def test_an_addition_needs_a_minor_version_and_nothing_of_its_readers(
     recorded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit("finance.fees", longer)
+    edit("treasury.fees", longer)
     (line,) = told(capsys)
     assert line == (
-        "finance.fees: version: expected at least 1.1.0, got 1.0.0: compatible: note: a new column"
+        "treasury.fees: version: expected at least 1.1.0, got 1.0.0: compatible: note: a new column"
         " that may be empty"
     )
-    edit("finance.fees", lambda _: None, "1.1.0")
+    edit("treasury.fees", lambda _: None, "1.1.0")
     assert told(capsys) == []
-    edit("finance.fees", lambda _: None, "1.0.9")
+    edit("treasury.fees", lambda _: None, "1.0.9")
     assert told(capsys) == [
-        "finance.fees: version: expected at least 1.1.0, got 1.0.9: nothing changed"
+        "treasury.fees: version: expected at least 1.1.0, got 1.0.9: nothing changed"
     ]
-    edit("finance.fees", lambda _: None, "new")
+    edit("treasury.fees", lambda _: None, "new")
     (line,) = told(capsys)
-    assert line == "finance.fees: version: expected a version as 1.0.0, got 'new'"
+    assert line == "treasury.fees: version: expected a version as 1.0.0, got 'new'"
 
 
 def test_who_lands_a_feed_depends_on_it(
@@ -156,12 +156,12 @@ def test_who_lands_a_feed_depends_on_it(
 def test_a_contract_goes_after_its_readers(
     recorded: Path, folders: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folders.contracts / "finance/fees.odcs.yaml").unlink()
+    (folders.contracts / "treasury/fees.odcs.yaml").unlink()
     contracts._load.cache_clear()
-    assert told(capsys) == ["finance.fees: the contract is gone, and audit/seen depend on it"]
+    assert told(capsys) == ["treasury.fees: the contract is gone, and audit/seen depend on it"]
     (folders.assets / "audit/seen/defs.yaml").unlink()
     assert told(capsys) == []
-    assert '"finance.fees"' not in recorded.read_text("utf-8")
+    assert '"treasury.fees"' not in recorded.read_text("utf-8")
 
 
 def test_a_file_that_is_none_and_a_folder_that_cannot_be_read_are_told(
@@ -179,11 +179,11 @@ def test_what_is_declared_wrong_is_told_without_loading_anything(
     recorded: Path, folders: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert declared_check.main() == 0
-    folders.process("finance/fees", "Calculation", "1/0", writes=["finance.fees"],
+    folders.process("treasury/fees", "Calculation", "1/0", writes=["treasury.fees"],
                     reads=["audit.seen"], owner="nobody")  # fmt: skip
     assert declared_check.main() == 1
     owner, circle = capsys.readouterr().err.splitlines()
     assert owner == (
         f"{FEES}: owner: expected a mail address, got 'nobody'; the team is an owner anyway"
     )
-    assert circle.endswith("got some in a circle: audit/seen, finance/fees")
+    assert circle.endswith("got some in a circle: audit/seen, treasury/fees")

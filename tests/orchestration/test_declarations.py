@@ -159,4 +159,4 @@ def test_yaml_that_is_none_is_told_with_its_file(treasury: Folders) -> None:
 def test_the_business_day_opens_no_folder_of_another_team(treasury: Folders) -> None:
     definitions.build.cache_clear()
     keys = definitions.build(CALENDAR).get_repository_def().asset_graph.get_all_asset_keys()
-    assert {key.path[0] for key in keys} == {"core", "stage"}
+    assert {key.path[0] for key in keys} == {"core", "stage", "marts"}
