@@ -121,6 +121,9 @@ class Reader:
             case "csv", {"export": arguments}:
                 text = f"acme export {arguments}"
                 self.compare(block.line, text, block.text, self.shell(block.line, text))
+            case "text", {}:
+                # For the eye alone.
+                pass
             case _:
                 pytest.fail(f"line {block.line}: no way to follow {block.kind} {block.attributes}")
 

@@ -17,6 +17,10 @@ from tests.faults.write_sites import ROOT, sources, uncovered
 SERVER = "makes or starts the embedded server, before any run"
 GENERATED = "writes documentation in the source tree"
 MEMORY = "a DuckDB in memory"
+SCRATCH = "a scratch folder, gone with the process"
+MARTS = "marts are made of published dates, and made again"
+FOLDERS = "makes a folder of the source tree, whole or not at all"
+OF_TEAMS = "the lock of another team's process; no run of the day waits for it"
 ELSEWHERE = {
     "acme.evidence.explain.Books.orders": MEMORY,
     "acme.evidence.pack.write": "a pack of a published date, for whoever asks; no run writes one",
@@ -32,10 +36,23 @@ ELSEWHERE = {
     "acme.lakehouse.postgres._drop_stale_pid_file": SERVER,
     "acme.lakehouse.postgres._init_data": SERVER,
     "acme.lakehouse.postgres._remove_socket_folder": SERVER,
+    "acme.lakehouse.process_lock.ProcessLock.__exit__": OF_TEAMS,
+    "acme.lakehouse.process_lock.ProcessLock._take": OF_TEAMS,
     "acme.operations.breaks.Desk.export": "renames a column",
     "acme.operations.breaks.Desk.land": "a scratch file, which is then landed",
+    "acme.operations.dbt.manifest": SCRATCH,
+    "acme.operations.dbt_models._write_project": SCRATCH,
     "acme.operations.dbt_sources.main": GENERATED,
+    "acme.operations.marts.reference.main": GENERATED,
+    "acme.operations.marts.serving._apply": MARTS,
+    "acme.operations.marts.serving._copy": MARTS,
+    "acme.operations.marts.serving.serve_duckdb": MARTS,
     "acme.operations.state_pictures.main": GENERATED,
+    "orchestration.generated.main": GENERATED,
+    "orchestration.new_process._Undo.all": FOLDERS,
+    "orchestration.new_process._put": FOLDERS,
+    "orchestration.team_run._landing": "a scratch file, which is then landed",
+    "orchestration.workspace.main": GENERATED,
 }
 
 
