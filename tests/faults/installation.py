@@ -26,7 +26,6 @@ from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import psycopg
-from dbt.cli.main import dbtRunner
 from psycopg import sql
 
 from acme.cli.errors import KNOWN_ERRORS
@@ -36,7 +35,7 @@ from acme.lakehouse.home import Home
 from acme.lakehouse.lake import Lake
 from acme.lakehouse.migrate import migrate
 from acme.lakehouse.platform import Platform
-from acme.operations import second_engine
+from acme.operations import dbt
 from acme.operations.second_engine import SecondEngineError
 from orchestration.registry import in_order
 from orchestration.shell import DayRefusedError
@@ -173,7 +172,7 @@ def load_once(root: Path) -> None:
     home = Home(root / "parsed")
     home.dbt.mkdir(parents=True)
     platform = Platform(home, "", Control(""), Lake(home, ""))
-    second_engine._parsed[:] = [second_engine._parse(dbtRunner(), platform)]
+    dbt.manifest(platform, "lake")
 
 
 class Installation:

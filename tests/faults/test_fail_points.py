@@ -17,6 +17,7 @@ from tests.faults.write_sites import ROOT, sources, uncovered
 SERVER = "makes or starts the embedded server, before any run"
 GENERATED = "writes documentation in the source tree"
 MEMORY = "a DuckDB in memory"
+MARTS = "after publication: a copy until replace_atomic, which has points"
 ELSEWHERE = {
     "acme.evidence.explain.Books.orders": MEMORY,
     "acme.evidence.pack.write": "a pack of a published date, for whoever asks; no run writes one",
@@ -34,7 +35,12 @@ ELSEWHERE = {
     "acme.lakehouse.postgres._remove_socket_folder": SERVER,
     "acme.operations.breaks.Desk.export": "renames a column",
     "acme.operations.breaks.Desk.land": "a scratch file, which is then landed",
+    "acme.operations.dbt.manifest": "a scratch copy for dbt; write_atomic has points",
     "acme.operations.dbt_sources.main": GENERATED,
+    "acme.operations.marts.reference.main": GENERATED,
+    "acme.operations.marts.serving._apply": MARTS,
+    "acme.operations.marts.serving._copy": MARTS,
+    "acme.operations.marts.serving.serve_duckdb": MARTS,
     "acme.operations.state_pictures.main": GENERATED,
 }
 
