@@ -28,7 +28,9 @@ DUCKDB_READER = """
 import os, sys, duckdb
 file, stop, query = sys.argv[1:]
 while not os.path.exists(stop):
-    with duckdb.connect(file, read_only=True) as connection:
+    with duckdb.connect(file, read_only=True, config={"threads": 1}) as connection:
+        # A slow read would draw one among the answers.
+        connection.execute("SET enable_progress_bar = false")
         rows = connection.execute(query).fetchall()
     print(len({row[1:] for row in rows}), rows[0][1], rows[0][2], flush=True)
 """
