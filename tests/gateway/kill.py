@@ -168,8 +168,9 @@ class World:
         with psycopg.connect(postgres.url(self.home)) as connection:
             rows = connection.execute(
                 "SELECT source_ref, order_id, pot_id, kind, asset_id, amount::text,"
-                " (SELECT count(*) FROM intake.outbox AS o WHERE o.order_id = orders.order_id)"
-                " FROM intake.orders"
+                " coalesce(boxed.rows, 0) FROM intake.orders LEFT JOIN"
+                " (SELECT order_id, count(*) AS rows FROM intake.outbox GROUP BY order_id) AS boxed"
+                " USING (order_id)"
             ).fetchall()
         found = {row[0]: row[1:] for row in rows}
         if len(found) != len(rows):
