@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import polars as pl
 
 from acme.cli import show
 from acme.cli.errors import CommandError
-from acme.evidence import times
+from acme.evidence import queries
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.files import write_atomic
@@ -34,13 +35,21 @@ def sql(query: str, known_at: datetime | None, json_: bool) -> None:
     The functions balances, positions, prices, breaks and batches take as_of := DATE '…' and
     known_at := TIMESTAMPTZ '…'; runs() lists the published dates.
     """
-    names, rows = times.query(open_platform(), query, known_at)
+    names, rows = queries.query(open_platform(), query, known_at)
     if json_:
-        show.as_json([dict(zip(names, row, strict=True)) for row in rows])
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise CommandError(f"--json needs columns of different names, got twice: {twice}")
+        show.as_json([dict(zip(names, map(_finite, row), strict=True)) for row in rows])
         return
     show.table("", names, rows[:ROWS_SHOWN_MAX])
     if len(rows) > ROWS_SHOWN_MAX:
         click.echo(f"… {len(rows) - ROWS_SHOWN_MAX} more rows; --json prints all", err=True)
+
+
+def _finite(value: object) -> object:
+    """Return the value; JSON has no number for what is not finite, so that becomes text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def find_table(name: str) -> Contract:

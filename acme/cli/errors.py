@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from acme.evidence.pack import NotPublishedError
+from acme.evidence.queries import QueryError
 from acme.evidence.times import TimesError
 from acme.gateway.key_management import KeyManagementError
 from acme.lakehouse.connections import DatabaseLostError
@@ -37,6 +38,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
     NotPublishedError,
     NothingPublishedError,
     PostgresError,
+    QueryError,
     RoleError,
     TimesError,
     duckdb.Error,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 
@@ -293,16 +293,6 @@ def _prepare(connection: duckdb.DuckDBPyConnection, runs: list[KnownRun], curren
     }
     for call, text in macros.items():
         connection.execute(f"CREATE TEMP MACRO {call} AS TABLE {text}")
-
-
-def query(
-    platform: Platform, text: str, known_at: datetime | None = None
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run a query in a session; column names and rows."""
-    with session(platform, known_at) as connection:
-        result = connection.execute(text)
-        names = [column[0] for column in result.description or []]
-        return names, result.fetchall()
 
 
 def instant(text: str) -> datetime:

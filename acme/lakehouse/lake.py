@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import duckdb
 import polars as pl
@@ -334,17 +334,6 @@ class Lake:
             )
         return path
 
-    def sql(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run a query over the lake, read-only; column names and rows."""
-        connection = open_catalog(self.home, self.url, read_only=True)
-        try:
-            connection.execute("USE lake.core")
-            result = connection.execute(query)
-            names = [column[0] for column in result.description or []]
-            return names, result.fetchall()
-        finally:
-            connection.close()
-
 
 def _refuse_changes(
     run_date: date, process: str, written: Mapping[str, Partition], published: Mapping[str, str]
@@ -374,6 +363,10 @@ def open_catalog(
         _load(connection, extension)
     conninfo = conninfo_to_dict(url)
     conninfo["application_name"] = session_name("lake")
+    # What is attached can be listed by a query; a secret of DuckDB's shows no password.
+    password = str(conninfo.pop("password", None) or "").replace("'", "''")
+    if password:
+        connection.execute(f"CREATE OR REPLACE SECRET (TYPE postgres, PASSWORD '{password}')")
     target = make_conninfo("", **conninfo).replace("'", "''")
     options = [
         f"DATA_PATH '{str(home.lake).replace(chr(39), chr(39) * 2)}/'",

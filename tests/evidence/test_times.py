@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from acme.evidence import times
+from acme.evidence import queries, times
 from tests.scenarios.driver import D0, D1, D2, D3, D4, Scenario, d
 
 pytestmark = pytest.mark.xdist_group("evidence")
@@ -21,7 +21,7 @@ def cut_off(day: date) -> datetime:
 
 
 def ask(told: Scenario, text: str, known_at: datetime | None = None) -> list[tuple[Any, ...]]:
-    return times.query(told.platform, text, known_at)[1]
+    return queries.query(told.platform, text, known_at)[1]
 
 
 def arguments(as_of: date, known: date) -> str:

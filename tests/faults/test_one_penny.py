@@ -8,6 +8,7 @@ from importlib import import_module
 import polars as pl
 import pytest
 
+from acme.evidence import queries
 from orchestration.runner import DayFailedError
 from tests.scenarios.driver import D1, D2, CheckFailedError, Scenario
 
@@ -102,5 +103,5 @@ def test_the_job_stops_and_dealing_waits_for_its_morning(whole: Scenario) -> Non
     }
     assert control.unsent_dispatches() == []
     # The catalog has what the manifest has: DuckDB counts the same rows.
-    counted = whole.platform.lake.sql("SELECT count(*) FROM ledger_postings")[1][0][0]
+    counted = queries.query(whole.platform, "SELECT count(*) FROM ledger_postings")[1][0][0]
     assert counted == whole.frame("ledger_postings", D1).height > 0
