@@ -225,7 +225,8 @@ def test_what_has_no_place_in_a_record_is_refused(opened: Scenario, acme: Acme) 
         acme("breaks", "comment", name, "--comment", "=cmd|' /C calc'!A0", "--by", "eve").code == 0
     )
     opened.run(D2)
-    (row,) = csv.DictReader(io.StringIO(acme("breaks", "export").out))
+    rows = csv.DictReader(io.StringIO(acme("breaks", "export").out))
+    (row,) = [r for r in rows if r["break_id"] == name]
     assert (row["comment"], row["difference"]) == ("'=cmd|' /C calc'!A0", "-1.000000")
     assert listed(acme, "--all")[0]["explained_by"] is None
 

@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 STOPPED_LOADING = """
 import os, signal, sys
 
+# A shell has what it runs in the background ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Stop:
     def find_spec(self, name, path=None, target=None):
         if name == "acme.cli.verbs":
