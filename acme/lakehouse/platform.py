@@ -11,7 +11,6 @@ from acme.lakehouse.control import Control, check_scheme
 from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home, clock, clock_record, event_clock
 from acme.lakehouse.lake import Lake
-from acme.lakehouse.migrate import migrate
 
 
 class NotInitialisedError(Exception):
@@ -51,6 +50,8 @@ def initialise(home: Home, currency: str, cutoff: time, timezone: str) -> Platfo
 
     Raises `ControlError` or `ClockError` for an impossible value, before anything is made.
     """
+    from acme.lakehouse.migrate import migrate  # noqa: PLC0415  Alembic is slow to load
+
     check_scheme(currency, cutoff, timezone)
     event_clock(home)
     home.create()
