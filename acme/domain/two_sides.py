@@ -69,6 +69,6 @@ def _require_side(
             raise SidesError(f"{name}.{column}: expected an exact type, got {side.schema[column]}")
     if side.select(pl.any_horizontal(pl.col(k).is_null().any() for k in keys)).item():
         raise SidesError(f"{name}: a key column of {', '.join(keys)} is empty")
-    repeated = side.filter(pl.struct(keys).is_duplicated()).select(keys).unique().sort(keys)
+    repeated = side.filter(pl.struct(keys).is_duplicated()).select(keys).sort(keys)
     if repeated.height:
         raise SidesError(f"{name}: expected one row per key, got more of {repeated.row(0)}")

@@ -53,3 +53,11 @@ def test_the_order_of_rows_does_not_matter_and_every_value_does() -> None:
 
 def test_nothing_has_a_hash_too() -> None:
     assert inbox.content_sha256(frame(), inbox.ORDER) == hashlib.sha256().hexdigest()
+
+
+def test_one_row_alone_may_need_escapes() -> None:
+    plain = ROW | {"source_ref": "plain", "order_id": "1" * 32}
+    tail = "\t2024-03-04T09:00:00.000012Z\tPé\tsell\tEQ\t\\N\t1.500000\t\\N\t\\N\n"
+    lines = f"{'0' * 32}\tEMP\ta\\tb\\\\c\\rd\\ve\\bf\\fg{tail}{'1' * 32}\tEMP\tplain{tail}"
+    found = inbox.content_sha256(frame(ROW, plain), inbox.ORDER)
+    assert found == hashlib.sha256(lines.encode()).hexdigest()

@@ -58,3 +58,33 @@ def test_sides_that_cannot_be_held_against_each_other(left, right, told) -> None
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(SidesError, match="at least one key"):
         compare(frame({}), frame({}), ["key"], [])
+
+
+PAIR = {"a": pl.String, "b": pl.String, "x": pl.Int64, "y": pl.Int64}
+
+
+def pairs(*rows: tuple[str | None, str | None, int, int]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=PAIR, orient="row")
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [((1, 2), "matched"), ((1, 3), "differs"), ((3, 2), "differs"), ((3, 3), "differs")],
+)
+def test_all_that_is_compared_must_be_equal(there, told) -> None:
+    found = compare(pairs(("k", "l", 1, 2)), pairs(("k", "l", *there)), ["a", "b"], ["x", "y"])
+    assert found["class"].to_list() == [told]
+
+
+def test_one_empty_key_of_several_is_refused() -> None:
+    for row in ((None, "l", 1, 1), ("k", None, 1, 1)):
+        with pytest.raises(SidesError, match="left: a key column of a, b is empty"):
+            compare(pairs(row), pairs(), ["a", "b"], ["x"])
+
+
+def test_of_several_repeated_keys_the_first_is_named() -> None:
+    rows = [(key, "l", n, n) for n in (1, 2) for key in "dcbaefgh"]
+    with pytest.raises(
+        SidesError, match=r"right: expected one row per key, got more of \('a', 'l'\)"
+    ):
+        compare(pairs(), pairs(*rows), ["a", "b"], ["x"])

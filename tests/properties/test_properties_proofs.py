@@ -1,6 +1,7 @@
 """Merkle proofs: what is true verifies, and nothing else does (`rules §6`)."""
 
 import pymerkle
+import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +109,20 @@ ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 @given(st.dictionaries(PLAIN, ANY, max_size=8))
 def test_canonical_json_is_that_of_the_rfc_8785_package(value: dict[str, str]) -> None:
     assert proofs.canonical_json(value) == rfc8785.dumps(value)
+
+
+@given(LEAVES)
+def test_a_kept_tree_gives_the_same_root_and_paths(data: list[bytes]) -> None:
+    leaves = [proofs.leaf_hash(leaf) for leaf in data]
+    tree = proofs.MerkleTree(b"".join(leaves))
+    assert (tree.size, tree.root) == (len(leaves), proofs.merkle_root(leaves))
+    paths = [tree.path(index) for index in range(tree.size)]
+    assert paths == [proofs.inclusion_proof(leaves, index) for index in range(len(leaves))]
+    for index in (-1, tree.size):
+        with pytest.raises(IndexError, match=f"no leaf {index} among {len(leaves)}"):
+            tree.path(index)
+
+
+def test_a_kept_tree_of_nothing_has_the_root_of_nothing() -> None:
+    tree = proofs.MerkleTree(b"")
+    assert (tree.size, tree.root) == (0, proofs.merkle_root([]))
