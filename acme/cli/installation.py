@@ -5,32 +5,29 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time as clock_time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import time
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 
 import click
 
-from acme.cli import show
+from acme.cli import serving, show
 from acme.cli.errors import CommandError
 from acme.cli.opening import initialise, open_platform
 from acme.evidence.damage import damages
 from acme.gateway.waiting import waiting_orders
 from acme.lakehouse import postgres, roles
 from acme.lakehouse.control import Control
-from acme.lakehouse.files import write_atomic
 from acme.lakehouse.home import Home
 from acme.lakehouse.platform import Platform
 from acme.operations import enquiries
 from acme.operations.breaks import LIVE
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP_SECONDS_MAX = 20
 
 
 @click.command()
@@ -57,6 +54,8 @@ def init(currency: str, cutoff: str, timezone: str) -> None:
 def up(port: int, gateway_host: str, gateway_port: int, gateway_workers: int) -> None:
     """Serve the gateway on its address, the Dagster UI and daemon on loopback, until stopped.
 
+    An embedded Postgres that ends meanwhile is started again.
+
     The gateway speaks TLS where ACME_GATEWAY_TLS_CERTIFICATE and ACME_GATEWAY_TLS_KEY name PEM
     files.
     """
@@ -67,72 +66,42 @@ def up(port: int, gateway_host: str, gateway_port: int, gateway_workers: int) ->
     platform = open_platform()
     calendar_file.refresh(platform.home, platform.control)
     instance(platform).dispose()
-    environment = os.environ | dagster_environment(platform)
     workspace = str(ROOT / "workspace.yaml")
     binaries = Path(sys.executable).parent
     gateway = serve.arguments(gateway_host, gateway_port, gateway_workers)
-    programs = {
-        "the gateway": [sys.executable, "-m", "acme.gateway.serve", *gateway],
+    dagster = {
         "dagster-webserver": [
             str(binaries / "dagster-webserver"),
             *("-w", workspace, "-h", "127.0.0.1", "-p", str(port)),
         ],
         "dagster-daemon": [str(binaries / "dagster-daemon"), "run", "-w", workspace],
     }
-    processes = {
-        name: subprocess.Popen(program, env=environment, cwd=ROOT)  # noqa: S603
-        for name, program in programs.items()
-    }
-    record = _up_record(platform.home)
-    write_atomic(record, json.dumps([os.getpid(), *[p.pid for p in processes.values()]]).encode())
-    click.echo(f"Gateway: {serve.url(gateway_host, gateway_port)}", err=True)
-    click.echo(f"Dagster UI: http://127.0.0.1:{port}   (ctrl-c stops all)", err=True)
+    served = serving.Serving(
+        platform.home,
+        platform.url,
+        {"the gateway": [sys.executable, "-m", "acme.gateway.serve", *gateway]} | dagster,
+        lambda url: os.environ | dagster_environment(replace(platform, url=url)),
+        told_url=list(dagster),
+        folder=ROOT,
+    )
     try:
-        _wait(processes)
+        served.start()
+        click.echo(f"Gateway: {serve.url(gateway_host, gateway_port)}", err=True)
+        click.echo(f"Dagster UI: http://127.0.0.1:{port}   (ctrl-c stops all)", err=True)
+        served.wait()
     finally:
-        _terminate(list(processes.values()))
-        record.unlink(missing_ok=True)
-
-
-def _wait(processes: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Wait until told to stop, or until one of the programs ends by itself."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    with suppress(KeyboardInterrupt):
-        while True:
-            for name, process in processes.items():
-                if process.poll() is not None:
-                    raise CommandError(f"{name} ended with code {process.returncode}")
-            clock_time.sleep(0.5)
-
-
-def _terminate(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _up_record(home: Home) -> Path:
-    return home.root / "up.json"
+        served.stop()
 
 
 @click.command()
 def down() -> None:
     """Stop what `up` serves, and the embedded Postgres."""
     home = Home.from_env()
-    record = _up_record(home)
+    record = serving.record(home)
     if record.exists():
         with suppress(ProcessLookupError):
             os.kill(json.loads(record.read_text("utf-8"))[0], signal.SIGTERM)
-        for _ in range(STOP_SECONDS_MAX * 2):
+        for _ in range(serving.STOP_SECONDS_MAX * 2):
             if not record.exists():
                 break
             clock_time.sleep(0.5)

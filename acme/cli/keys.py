@@ -12,6 +12,7 @@ from acme.cli import show
 from acme.cli.opening import open_platform
 from acme.gateway import key_management
 from acme.gateway.api_keys import SCOPES
+from acme.gateway.problems import shown
 
 _SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -67,10 +68,17 @@ def grant(source_name: str, pots: tuple[str, ...], file: Path | None) -> None:
     if bool(pots) == (file is not None):
         raise click.UsageError("expected either pots or --file")
     with open_platform().control.transaction() as cursor:
-        new = key_management.grant(
+        granted = key_management.grant(
             cursor, source_name, pots if file is None else key_management.pots_of(file)
         )
-    click.echo(f"source {source_name}: {new} pots more")
+    click.echo(f"source {source_name}: {granted.new} pots more")
+    if granted.unknown_count:
+        names = ", ".join(shown(pot) for pot in granted.unknown)
+        more = ", …" if granted.unknown_count > len(granted.unknown) else ""
+        click.echo(
+            f"granted, but landed by no file yet: {granted.unknown_count} pots ({names}{more})",
+            err=True,
+        )
 
 
 @keys.command()

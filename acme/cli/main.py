@@ -52,7 +52,12 @@ def _require_text(arguments: list[str]) -> None:
     """Refuse bytes that are no UTF-8: no file, table or answer could say them."""
     for number, argument in enumerate(arguments, start=1):
         if any("\ud800" <= character <= "\udfff" for character in argument):
-            sys.stderr.write(f"error: argument {number}: expected UTF-8, got {argument!a}\n")
+            # An API key is shown by no message, be it a wrong one.
+            secret = argument.startswith("--key=") or arguments[number - 2 : number - 1] == [
+                "--key"
+            ]
+            got = "other bytes" if secret else ascii(argument)
+            sys.stderr.write(f"error: argument {number}: expected UTF-8, got {got}\n")
             sys.exit(2)
 
 

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 import httpx
@@ -33,6 +34,9 @@ TIMEOUT: Final = httpx.Timeout(60, connect=5, read=600)
 AGAIN: Final = (429, 502, 503, 504)
 PAUSE_SECONDS_MAX: Final = 10.0
 CREATED: Final = 201
+NAME_LENGTH_MAX: Final = 200
+# Of a file, to tell what it is.
+BEGIN_BYTES: Final = 80
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Sending:
             now = time.monotonic()
             deadline = now + self.wait if deadline is None else deadline
             if now + pause > deadline:
-                raise CommandError(f"{failure}; sending the file again is safe")
+                raise CommandError(f"{failure}; sending {self.file} again is safe")
             if progress is not None:
                 progress.console.print(f"{failure}; again in {pause:g} s", highlight=False)
             time.sleep(pause)
@@ -124,12 +128,10 @@ def submit(
     form = form or SUFFIXES.get(file.suffix.lower())
     if form is None:
         raise click.UsageError(f"--format: expected {' or '.join(MEDIA)} for {file.name}")
-    if not key:
-        raise click.UsageError("--key or ACME_API_KEY: expected an API key, got none")
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError(f"--url: expected http://… or https://…, got {url!r}")
-    name = idempotency_key or f"file-{sha256_file(file)}"
-    sending = Sending(file, url.rstrip("/"), key, name, MEDIA[form], wait)
+    sent_key, gateway = _key(key), _gateway(url)
+    name = f"file-{sha256_file(file)}" if idempotency_key is None else _name(idempotency_key)
+    _require_form(file, form)
+    sending = Sending(file, gateway, sent_key, name, MEDIA[form], wait)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -138,11 +140,8 @@ def submit(
         TimeRemainingColumn(),
     )
     bar = nullcontext() if json_ else Progress(*columns, console=Console(stderr=True))
-    try:
-        with bar as progress:
-            answer = sending.send(progress)
-    except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError) as error:
-        raise click.UsageError(f"--url, --key or --idempotency-key: {error}") from error
+    with bar as progress:
+        answer = sending.send(progress)
     told = _problem(answer)
     if json_:
         show.as_json(told)
@@ -150,9 +149,69 @@ def submit(
         replayed = "idempotent-replayed" in answer.headers
         show.table("Sent before, no effect" if replayed else "Accepted", ["", ""], _flat(told))
     else:
-        _refused(told, answer.status_code)
+        _refused(file, told, answer.status_code)
     if answer.status_code != CREATED:
         raise click.exceptions.Exit(1)
+
+
+def _key(given: str | None) -> str:
+    """Return the API key without the blanks and line ends that copying adds; never shows it."""
+    key = (given or "").strip()
+    if not key:
+        raise click.UsageError("--key or ACME_API_KEY: expected an API key, got none")
+    if not _is_printable_ascii(key) or " " in key:
+        raise click.UsageError("--key or ACME_API_KEY: expected printable ASCII without a space")
+    return key
+
+
+def _name(given: str) -> str:
+    """Return the idempotency key, which a header can carry as it is."""
+    name = given.strip()
+    if not 1 <= len(name) <= NAME_LENGTH_MAX or not _is_printable_ascii(name):
+        raise click.UsageError(
+            f"--idempotency-key: expected 1 to {NAME_LENGTH_MAX} characters of printable ASCII,"
+            f" got {given!r}"
+        )
+    return name
+
+
+def _gateway(url: str) -> str:
+    """Return the gateway's URL, which is one: what cannot be connected to is not tried."""
+    expected = "--url: expected http://HOST[:PORT] or https://HOST[:PORT]"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise click.UsageError(f"{expected}, got {url!r}: {error}") from error
+    if parts.username is not None or parts.password is not None:
+        # It would be sent in place of the API key.
+        raise click.UsageError(f"{expected}, got a user name or password in it")
+    fits = parts.scheme in {"http", "https"} and host and not (parts.query or parts.fragment)
+    if not fits or port == 0 or " " in url or not url.isprintable():
+        raise click.UsageError(f"{expected}, got {url!r}")
+    return url.rstrip("/")
+
+
+def _require_form(file: Path, form: str) -> None:
+    """Refuse a file that is plainly of the other form.
+
+    Under a key that stands for its bytes already, the gateway would not look at them again.
+    """
+    with file.open("rb") as stream:
+        begin = stream.read(BEGIN_BYTES).lstrip()
+    is_object = begin.startswith(b"{")
+    if begin and is_object != (form == "ndjson"):
+        expected = "a JSON object" if form == "ndjson" else "the names of the columns"
+        got = begin.splitlines()[0].decode(errors="replace")
+        raise click.UsageError(
+            f"{file}: line 1: expected {expected}, since --format is {form}, got {got!r}"
+        )
+
+
+def _is_printable_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:
@@ -172,13 +231,16 @@ def _flat(told: dict[str, Any]) -> Iterator[tuple[str, object]]:
             yield name, value
 
 
-def _refused(told: dict[str, Any], status: int) -> None:
-    click.echo(f"refused, {status}: {told.get('title', '')}: {told.get('detail', '')}", err=True)
+def _refused(file: Path, told: dict[str, Any], status: int) -> None:
+    said = f"{told.get('title', '')}: {told.get('detail', '')}"
+    click.echo(f"{file}: refused, {status}: {said}", err=True)
     errors = told.get("errors") or []
     if errors:
         columns = ["line", "field", "expected", "got"]
         rows = [[error.get(c) for c in columns] for error in errors]
-        show.table(f"Errors ({told.get('errors_in_all', len(errors))})", columns, rows)
+        show.table(
+            f"Errors of {file.name} ({told.get('errors_in_all', len(errors))})", columns, rows
+        )
 
 
 COMMANDS = [submit]

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 
-from acme.lakehouse.postgres import PostgresError
+from acme.lakehouse.postgres import PostgresError, is_external
 
 # How often the server is asked for a sign of life, and how long it may take.
 BEAT_SECONDS: Final = 0.5
@@ -45,6 +45,14 @@ FindUrl = Callable[[], str]
 
 class UnsafeServerError(Exception):
     """The gateway may not work on this server, or not as this user; the text says why."""
+
+
+def unreachable() -> str:
+    """Say that Postgres cannot be reached, to those who can start it: the log's readers."""
+    said = "Postgres cannot be reached"
+    if is_external():
+        return said
+    return f"{said}: `acme up` starts the embedded server again, as does `acme status`"
 
 
 def conninfo(url: str) -> str:

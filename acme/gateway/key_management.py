@@ -17,6 +17,8 @@ from acme.gateway.api_keys import SCOPES, create_key
 from acme.gateway.order_bodies import TEXT, TEXT_LENGTH_MAX, source_problem
 from acme.gateway.problems import shown
 
+UNKNOWN_SHOWN_MAX = 5
+
 
 class KeyManagementError(Exception):
     """A source, pot or key is not what was expected; nothing was changed."""
@@ -43,6 +45,18 @@ class KeyShown:
         }
 
 
+@dataclass(frozen=True)
+class Granted:
+    """How many pots are new to the source, and which of those given no file has landed yet.
+
+    `unknown` has the first UNKNOWN_SHOWN_MAX of these, `unknown_count` is their number.
+    """
+
+    new: int
+    unknown: list[str]
+    unknown_count: int
+
+
 def add_source(cursor: Cursor[TupleRow], name: str, *, all_pots: bool) -> bool:
     """Make a source; False where it is there already, as it is to be."""
     if problem := source_problem(name):
@@ -63,8 +77,8 @@ def add_source(cursor: Cursor[TupleRow], name: str, *, all_pots: bool) -> bool:
     return True
 
 
-def grant(cursor: Cursor[TupleRow], source: str, pots: Iterable[str]) -> int:
-    """Let a source act on pots; return how many are new to it. All, or none of them."""
+def grant(cursor: Cursor[TupleRow], source: str, pots: Iterable[str]) -> Granted:
+    """Let a source act on pots, also on those that come later. All, or none of them."""
     _require_source(cursor, source)
     cursor.execute('CREATE TEMPORARY TABLE granted (pot_id text COLLATE "C") ON COMMIT DROP')
     with cursor.copy("COPY granted FROM STDIN") as copy:
@@ -81,7 +95,14 @@ def grant(cursor: Cursor[TupleRow], source: str, pots: Iterable[str]) -> int:
         " ON CONFLICT DO NOTHING",
         [source],
     )
-    return cursor.rowcount
+    new = cursor.rowcount
+    unknown = cursor.execute(
+        "SELECT pot_id, count(*) OVER () FROM (SELECT DISTINCT pot_id FROM granted) AS g"
+        " WHERE NOT EXISTS (SELECT FROM control.reference_keys WHERE kind = 'pot' AND key = pot_id)"
+        " ORDER BY pot_id LIMIT %s",
+        [UNKNOWN_SHOWN_MAX],
+    ).fetchall()
+    return Granted(new, [pot for pot, _ in unknown], unknown[0][1] if unknown else 0)
 
 
 def pots_of(file: Path) -> Iterator[str]:

@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 import polars as pl
 import psycopg
 
+from acme.gateway.connections import unreachable
 from acme.gateway.inbox import unavailable
 from acme.lakehouse.contracts import Contract
 from acme.lakehouse.control import Control, ControlError, Publication
@@ -184,7 +185,7 @@ class Published:
                 found = await loop.run_in_executor(self._loader, self._look)
             except GONE:
                 # The date before stays as it is.
-                LOG.warning("what is published cannot be asked: Postgres cannot be reached")
+                LOG.warning("what is published cannot be asked: %s", unreachable())
                 self._lose()
             except Exception:
                 # Nothing of a date that cannot be verified shows; it is tried again.

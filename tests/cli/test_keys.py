@@ -78,6 +78,26 @@ def test_pots_are_granted_all_or_none(acme: Acme, installed: str, tmp_path: Path
     assert pots == (["P1", "P2", "P3", "P4"],)
 
 
+def test_a_grant_of_pots_that_nobody_knows_says_so(acme: Acme, installed: str) -> None:
+    acme("keys", "source", "add", "EMP")
+    with psycopg.connect(installed) as connection:
+        # Landed twice: it changed its risk profile. And what is no pot has the name of one.
+        connection.execute(
+            "INSERT INTO control.reference_keys (kind, key, sequence, detail) VALUES"
+            " ('pot', 'P1', 1, '{}'), ('pot', 'P1', 2, '{}'), ('asset', 'P2', 3, '{}')"
+        )
+    known = acme("keys", "grant", "EMP", "P1")
+    assert (known.out, known.err) == ("source EMP: 1 pots more\n", "")
+    told = acme("keys", "grant", "EMP", "P1", "P2", "P3", "P3")
+    assert (told.code, told.out) == (0, "source EMP: 2 pots more\n")
+    assert told.err == "granted, but landed by no file yet: 2 pots (P2, P3)\n"
+    many = acme("keys", "grant", "EMP", *[f"X{n}" for n in range(7)])
+    assert many.err == "granted, but landed by no file yet: 7 pots (X0, X1, X2, X3, X4, …)\n"
+    with psycopg.connect(installed) as connection:
+        count = connection.execute("SELECT count(*) FROM intake.source_pots").fetchone()
+    assert count == (10,)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [

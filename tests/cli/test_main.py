@@ -42,6 +42,13 @@ def test_an_argument_that_is_no_text_is_a_message(acme: Acme) -> None:
     assert said.err == "error: argument 5: expected UTF-8, got 'bad \\udcff\\udcfe bytes'\n"
 
 
+@pytest.mark.parametrize("key", [("--key", "acme_\udcff"), ("--key=acme_\udcff",)])
+def test_a_key_that_is_no_text_is_not_shown(acme: Acme, key: tuple[str, ...]) -> None:
+    said = acme("submit", "orders.csv", *key)
+    assert said.code == 2
+    assert said.err == f"error: argument {2 + len(key)}: expected UTF-8, got other bytes\n"
+
+
 @pytest.mark.parametrize(("arguments", "code"), [(("holds",), 0), (("breaks", "export"), 1)])
 def test_what_a_command_opened_is_closed_however_it_ends(
     acme: Acme,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from acme.gateway.published import LOOK_SECONDS
 from acme.lakehouse import postgres
 from acme.lakehouse.home import Home
 from tests.gateway.conftest import ORDER, Served, serving, submit
@@ -55,7 +56,9 @@ async def mended(client: httpx.AsyncClient) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_stopped_and_back_on_another_port(gateway: Served, own: Home) -> None:
+async def test_stopped_and_back_on_another_port(
+    gateway: Served, own: Home, caplog: pytest.LogCaptureFixture
+) -> None:
     client = await gateway.client(gateway.key())
     first = await submit(client, "first", ORDER | {"source_ref": "first"})
     assert first.status_code == 201
@@ -70,6 +73,9 @@ async def test_stopped_and_back_on_another_port(gateway: Served, own: Home) -> N
     assert (await quickly(client.get("/readyz"))).status_code == 503
     assert {a.headers["retry-after"] for a in answers} == {"1"}
     assert (await client.get("/healthz")).status_code == 200
+    # Its look at what is published comes every second.
+    await asyncio.sleep(LOOK_SECONDS + 1)
+    assert "`acme status`" in caplog.text
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", postgres.status(own).port))
