@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from acme.gateway import order_bodies
+from acme.gateway import order_json
 from acme.gateway.inbox import one_row
 from acme.gateway.order_answers import (
     Answers,
@@ -42,7 +42,7 @@ async def submit(gateway: Gateway, answers: Answers, call: Call, receive: Receiv
     if media != "application/json":
         raise ProblemError("unsupported_media_type", "expected application/json")
     body = await whole_body(receive, BODY_BYTES_MAX)
-    order = order_bodies.parse(body, caller.source, event_clock=gateway.event_clock)
+    order = order_json.parse(body, caller.source, event_clock=gateway.event_clock)
     call.order_id = order.order_id
     committed = await gateway.inbox.submit(order, key)
     match committed.outcome:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acme.domain.orders import order_id
-from acme.gateway import order_bodies
+from acme.gateway import order_json
 from acme.gateway.bulk_checks import READY, Checker
 from acme.gateway.bulk_formats import Csv, Format, NdJson
 from acme.gateway.bulk_lines import Block
@@ -91,7 +91,7 @@ def test_json_by_columns_is_json_line_by_line(orders: list, event: bool, ascii_:
 def single(line: bytes, *, event: bool) -> str | list[tuple[str, str, str]]:
     """What the body of one order is: its id, or its errors."""
     try:
-        return order_bodies.parse(line, "EMP", event_clock=event).order_id
+        return order_json.parse(line, "EMP", event_clock=event).order_id
     except ProblemError as problem:
         return [(e.field, e.expected, e.got) for e in problem.errors]
 

@@ -15,7 +15,7 @@ from referencing.jsonschema import DRAFT202012
 from starlette.routing import Route
 
 from acme.domain.orders import order_id
-from acme.gateway import openapi, order_bodies, order_schema
+from acme.gateway import openapi, order_bodies, order_json, order_schema
 from acme.gateway.app import application
 from acme.gateway.problems import TYPES, ProblemError
 from acme.lakehouse import contracts
@@ -113,7 +113,7 @@ def test_the_event_clock_asks_for_a_time() -> None:
 
 def taken(body: object) -> bool:
     try:
-        order_bodies.parse(json.dumps(body).encode(), "T", event_clock=True)
+        order_json.parse(json.dumps(body).encode(), "T", event_clock=True)
     except ProblemError:
         return False
     return True
