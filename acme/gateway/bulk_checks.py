@@ -16,7 +16,14 @@ import polars as pl
 from acme.gateway import order_bodies
 from acme.gateway.bulk_formats import Format, LineRefusedError
 from acme.gateway.bulk_lines import LINE_BYTES_MAX, Block
-from acme.gateway.order_bodies import NUMBERS, PRECISION, SCALE, TEXT_LENGTH_MAX, fields_by_kind
+from acme.gateway.order_bodies import (
+    NUMBERS,
+    PRECISION,
+    SCALE,
+    SHOWN_IN_POLARS,
+    TEXT_LENGTH_MAX,
+    fields_by_kind,
+)
 from acme.gateway.problems import FieldError, ProblemError, shown
 
 ERRORS_SHOWN_MAX: Final = 100
@@ -198,6 +205,7 @@ def _right(table: pl.DataFrame, source: str, *, event_clock: bool) -> pl.Expr:
         name: pl.col(name).str.len_chars().is_between(1, longest)
         for name, longest in _TEXTS.items()
     }
+    forms["source_ref"] &= pl.col("source_ref").str.contains(SHOWN_IN_POLARS)
     forms |= {
         name: pl.col(name).str.contains(_NUMBER) & pl.col(name).str.contains("[1-9]")
         for name in NUMBERS

@@ -26,7 +26,8 @@ NUMBERS = st.sampled_from(
 )  # fmt: skip
 TEXTS = st.sampled_from(
     ["a", "ä€😀", "back\\slash", "\\N", "\\.", 'qu"ote', "com,ma", " sp ace ", "tab\t", "line\n",
-     "\x7f", "\x85", "\u2028", "x" * 200, "x" * 201, "x" * 401, "", "-", "\\", "NULL"]
+     "\x7f", "\x85", "\u2028", "x" * 200, "x" * 201, "x" * 401, "", "-", "\\", "NULL",
+     "a\u202eb", "a\u200b", "\u00a0a", "a ", "a\U000e0041b", "a\ufeffb", "ni\u00f1o e\u0301"]
 )  # fmt: skip
 INSTANTS = st.sampled_from(
     ["2026-01-05T10:00:00Z", "2026-01-05t10:00:00z", "2026-01-05T10:00:00.1234567+01:00",

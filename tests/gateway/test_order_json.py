@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from acme.gateway import order_json
 from acme.gateway.bulk_checks import Checker
 from acme.gateway.bulk_formats import NdJson
 from acme.gateway.bulk_lines import Block
+from acme.gateway.order_bodies import SHOWN
 from acme.gateway.problems import FieldError, ProblemError
 
 GOOD = (("source_ref", '"r"'), ("pot_id", '"P"'), ("kind", '"sell"'), ("asset_id", '"F"'))
@@ -187,3 +190,47 @@ def test_what_is_no_object_is_told() -> None:
         assert [(e.field, e.expected, e.got) for e in problem.errors] == [
             ("body", "a JSON object", body.decode())
         ]
+
+
+REFERENCES: dict[str, str | None] = {
+    "r": None,
+    "a b": None,
+    "ré\u0301 💶": None,
+    " r": "space at either end",
+    "r ": "space at either end",
+    " ": "space at either end",
+    "\tr": "U+0009",
+    "r\u00a0": "U+00A0",
+    "a\u3000b": "U+3000",
+    "a\x7fb": "U+007F",
+    "a\u200bb": "U+200B",
+    "a\u202eb": "U+202E",
+    "a\u2066b": "U+2066",
+    "\ufeffa": "U+FEFF",
+    "a\U000e0041": "U+E0041",
+}
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_reference_is_text_that_shows(plain: bool) -> None:
+    for reference, hidden in REFERENCES.items():
+        members = dict(json.loads(written([]))) | {"source_ref": reference}
+        body = json.dumps(members, ensure_ascii=not plain).encode()
+        problem = single(body)
+        told = in_bulk([body]).get(1, [])
+        if hidden is None:
+            assert (problem, told) == (None, [])
+            continue
+        assert problem is not None
+        expected = [("source_ref", f"text that shows, without {hidden}")]
+        assert [(e.field, e.expected) for e in problem.errors] == expected
+        assert [(e.field, e.expected) for e in told] == expected
+
+
+def test_what_does_not_show_is_what_unicode_says() -> None:
+    for point in range(sys.maxunicode + 1):
+        category = unicodedata.category(chr(point))
+        shows = category not in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"} or point == 0x20
+        # Of characters that are not assigned yet either may be said.
+        if category != "Cn":
+            assert (SHOWN.fullmatch(f"a{chr(point)}b") is not None) == shows, hex(point)
