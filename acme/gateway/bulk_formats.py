@@ -109,7 +109,9 @@ class Csv:
         """Return what is wrong with the header."""
         expected = ",".join(self.columns)
         if line.startswith(order_json.BYTE_ORDER_MARK):
-            return FieldError("header", expected, f"a byte order mark before {shown(line, 400)}")
+            return FieldError(
+                "header", expected, f"a byte order mark before {shown(line[3:], 400)}"
+            )
         try:
             found = _record(line)
         except LineRefusedError as refused:

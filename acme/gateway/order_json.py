@@ -8,6 +8,7 @@ count is not plainly right the slow reading decides.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -143,12 +144,12 @@ def _refuse_repeated(data: bytes) -> None:
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
+        times = Counter(name for name, _ in pairs)
         raise NoOrderError(
             [
-                FieldError(shown(name), "a field once", f"it {names.count(name)} times")
-                for name in members
-                if names.count(name) > 1
+                FieldError(shown(name), "a field once", f"it {count} times")
+                for name, count in times.items()
+                if count > 1
             ]
         )
     return members
