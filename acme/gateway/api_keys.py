@@ -72,7 +72,7 @@ class KeyRing:
         if stored is None or not same or (stored.expires_at and stored.expires_at <= now):
             raise ProblemError(
                 "unauthorised",
-                "expected the header Authorization: Bearer acme_…, with a key that is valid",
+                "expected one header Authorization: Bearer acme_…, with a key that is valid",
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return stored.caller

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -138,6 +138,7 @@ class Call:
         "order_id",
         "reason",
         "recorded",
+        "repeated",
         "request_id",
         "scope",
         "sender",
@@ -150,6 +151,9 @@ class Call:
         self.begun = time.monotonic_ns()
         self.request_id = secrets.token_hex(8)
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.repeated: frozenset[bytes] = frozenset()
+        if len(self.headers) < len(scope["headers"]):
+            self._combine(scope["headers"])
         self.caller: Caller | None = None
         self.failure: Exception | None = None
         self.status = 0
@@ -157,10 +161,22 @@ class Call:
         self.reason: str | None = None
         self.recorded = False
 
+    def _combine(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep each header that came more than once as the list of its values, never as one."""
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            values.setdefault(name, []).append(value)
+        self.headers = {name: b", ".join(several) for name, several in values.items()}
+        self.repeated = frozenset(name for name, several in values.items() if len(several) > 1)
+
     def header(self, name: bytes) -> str | None:
-        """Return a header as text."""
+        """Return a header as text; one that came more than once as the list of its values."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def authorization(self) -> str | None:
+        """Return the header Authorization; none where there are several, for none is chosen."""
+        return None if b"authorization" in self.repeated else self.header(b"authorization")
 
     def authorised(self, gateway: Gateway, *scopes: str) -> Caller:
         """Return who calls; `ProblemError` unless the key is valid, slow enough, and has a scope.
@@ -168,7 +184,7 @@ class Call:
         Whoever would submit is told at once where nothing can be made durable now.
         """
         try:
-            caller = gateway.keys.caller(self.header(b"authorization"), datetime.now(UTC))
+            caller = gateway.keys.caller(self.authorization(), datetime.now(UTC))
         except ProblemError:
             gateway.limits.failed((self.scope.get("client") or ("",))[0])
             raise

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 import psycopg
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,8 +29,9 @@ from acme.gateway.bulk_inbox import Accepted
 from acme.gateway.bulk_lines import Block, Lines
 from acme.gateway.bulk_runs import Runs
 from acme.gateway.inbox import unavailable
-from acme.gateway.orders import idempotency_key
-from acme.gateway.problems import FieldError, ProblemError, shown
+from acme.gateway.media_types import media_type
+from acme.gateway.orders import ended_early, idempotency_key, refuse_declared, too_large
+from acme.gateway.problems import FieldError, ProblemError
 from acme.gateway.state import Gateway
 
 LINES_MAX: Final = 1_000_000
@@ -235,9 +236,7 @@ async def _received(bulks: Bulks, stream: _Stream, parts: AsyncIterator[bytes], 
 
 async def _parts(request: Request) -> AsyncIterator[bytes]:
     """Yield the body in parts of about PART_BYTES; `too_large` as soon as it is."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
-        raise _too_large()
+    refuse_declared(request.state.call, BODY_BYTES_MAX)
     size = 0
     waiting: list[bytes] = []
     held = 0
@@ -248,12 +247,15 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
                 chunk = await anext(stream)
         except StopAsyncIteration:
             break
+        except ClientDisconnect as error:
+            # Perhaps the framing alone is broken, and the client waits for its answer.
+            raise ended_early() from error
         except TimeoutError as error:
             detail = f"the client sent nothing for {SILENT_SECONDS_MAX:g} s"
             raise ProblemError("too_slow", detail, headers={"Connection": "close"}) from error
         size, held = size + len(chunk), held + len(chunk)
         if size > BODY_BYTES_MAX:
-            raise _too_large()
+            raise too_large(BODY_BYTES_MAX)
         waiting.append(chunk)
         if held >= PART_BYTES:
             yield b"".join(waiting)
@@ -262,23 +264,11 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
         yield b"".join(waiting)
 
 
-def _too_large() -> ProblemError:
-    return ProblemError("too_large", f"expected at most {BODY_BYTES_MAX} bytes")
-
-
 def _format(request: Request) -> Format:
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding != "identity":
-        raise ProblemError(
-            "unsupported_media_type", f"Content-Encoding: expected identity, got {shown(coding)}"
-        )
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in _FORMATS:
-        expected = " or ".join(_FORMATS)
-        raise ProblemError(
-            "unsupported_media_type", f"Content-Type: expected {expected}, got {shown(media)}"
-        )
-    return _FORMATS[media]()
+    call = request.state.call
+    content_type = call.header(b"content-type") or ""
+    coding = call.header(b"content-encoding") or "identity"
+    return _FORMATS[media_type(content_type, coding, _FORMATS)]()
 
 
 def _answered(body: bytes, *, replayed: bool) -> Response:

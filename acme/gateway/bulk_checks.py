@@ -14,9 +14,16 @@ from typing import Final
 import polars as pl
 
 from acme.gateway import order_bodies
-from acme.gateway.bulk_formats import NUMBERS, Format, LineRefusedError
+from acme.gateway.bulk_formats import Format, LineRefusedError
 from acme.gateway.bulk_lines import LINE_BYTES_MAX, Block
-from acme.gateway.order_bodies import PRECISION, SCALE, TEXT_LENGTH_MAX, fields_by_kind
+from acme.gateway.order_bodies import (
+    NUMBERS,
+    PRECISION,
+    SCALE,
+    SHOWN_IN_POLARS,
+    TEXT_LENGTH_MAX,
+    fields_by_kind,
+)
 from acme.gateway.problems import FieldError, ProblemError, shown
 
 ERRORS_SHOWN_MAX: Final = 100
@@ -157,10 +164,10 @@ class Checker:
             expected = f"at most {LINE_BYTES_MAX} bytes"
             return "invalid", [FieldError("line", expected, shown(line))]
         try:
-            body = self._form.one(line)
-            order = order_bodies.checked(body, self._source, event_clock=self._event)
+            body, faults = self._form.one(line)
+            order = order_bodies.checked(body, self._source, event_clock=self._event, faults=faults)
         except LineRefusedError as refused:
-            return "invalid", [refused.error]
+            return "invalid", list(refused.errors)
         except ProblemError as problem:
             if problem.kind == "forbidden":
                 return "forbidden", [FieldError("source", repr(self._source), shown(body.source))]
@@ -198,6 +205,7 @@ def _right(table: pl.DataFrame, source: str, *, event_clock: bool) -> pl.Expr:
         name: pl.col(name).str.len_chars().is_between(1, longest)
         for name, longest in _TEXTS.items()
     }
+    forms["source_ref"] &= pl.col("source_ref").str.contains(SHOWN_IN_POLARS)
     forms |= {
         name: pl.col(name).str.contains(_NUMBER) & pl.col(name).str.contains("[1-9]")
         for name in NUMBERS

@@ -7,36 +7,36 @@ read every line as `one` does. Numbers stay the text they were sent as.
 from __future__ import annotations
 
 import csv
-import re
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Final, Protocol, get_args
+from typing import Final, Protocol
 
 import msgspec
 import polars as pl
+from msgspec import UNSET
 
+from acme.gateway import order_json
 from acme.gateway.bulk_lines import Block
-from acme.gateway.order_bodies import Kind, OrderBody, orders_contract
+from acme.gateway.order_bodies import NUMBERS, OrderBody, assembled, orders_contract
 from acme.gateway.problems import FieldError, shown
 
-NUMBERS: Final = ("units", "amount")
 COLUMNS: Final = OrderBody.__struct_fields__
-_KINDS: Final = frozenset(get_args(Kind))
-_DECODER: Final = msgspec.json.Decoder(OrderBody)
-_PATH: Final = re.compile(r"^(.*) - at `\$\.(\w+)`$")
-_FIELD_NAMED: Final = re.compile(r"field `([^`]{1,80})")
 # What neither a line of CSV without quotes nor a text in it may hold.
 _CONTROL: Final = bytes(c for c in range(32) if c != ord("\n")) + b"\x7f"
-# Beginnings of U+0085, U+2028 and U+2029.
-_SEPARATORS: Final = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+# U+0085, U+2028 and U+2029; and the byte order mark, which a reader of CSV may leave out.
+_HIDDEN: Final = (
+    *(b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9"),
+    order_json.BYTE_ORDER_MARK,
+)
 
 
 class LineRefusedError(Exception):
-    """A line that is no order at all; the error is all there is to say of it."""
+    """A line that is no order at all; the errors are all there is to say of it."""
 
-    def __init__(self, error: FieldError) -> None:
-        """Keep the error."""
-        super().__init__(error.expected)
-        self.error = error
+    def __init__(self, *errors: FieldError) -> None:
+        """Keep the errors."""
+        super().__init__(errors[0].expected)
+        self.errors = errors
 
 
 class Format(Protocol):
@@ -51,8 +51,8 @@ class Format(Protocol):
     def table(self, block: Block) -> pl.DataFrame | None:
         """Return COLUMNS as text, null where there is none; None if `one` has to be asked."""
 
-    def one(self, line: bytes) -> OrderBody:
-        """Return the order of a line; `LineRefusedError` if it is none."""
+    def one(self, line: bytes) -> tuple[OrderBody, Sequence[FieldError]]:
+        """Return the body of a line and its faults; `LineRefusedError` if it is none."""
 
 
 class NdJson:
@@ -73,21 +73,25 @@ class NdJson:
         if begun != block.count or not _plain(data, json=True):
             return None
         try:
-            bodies = _DECODER.decode_lines(data)
+            bodies = order_json.DECODER.decode_lines(data)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
         if len(bodies) != block.count:
             return None
-        return pl.DataFrame([_column(name, bodies, data) for name in COLUMNS])
+        read = [_column(name, bodies, data) for name in COLUMNS]
+        # As in `order_json`: a member that was overwritten has quotes which none of these has.
+        if data.count(b'"') != 2 * sum(names_and_strings for _, names_and_strings in read):
+            return None
+        return pl.DataFrame([column for column, _ in read])
 
-    def one(self, line: bytes) -> OrderBody:
-        """Return the order of a JSON object."""
+    def one(self, line: bytes) -> tuple[OrderBody, Sequence[FieldError]]:
+        """Return the body of a JSON object."""
         try:
-            return _DECODER.decode(line)
-        except msgspec.ValidationError as error:
-            raise LineRefusedError(_json_error(str(error), line)) from error
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            found = FieldError("line", f"a JSON object: {shown(error)}", shown(line))
+            return order_json.read(line, "line")
+        except order_json.NoOrderError as error:
+            raise LineRefusedError(*error.errors) from error
+        except order_json.UnreadableError as error:
+            found = FieldError("line", "a JSON object", f"{error}: {shown(line)}")
             raise LineRefusedError(found) from error
 
 
@@ -104,10 +108,14 @@ class Csv:
     def header(self, line: bytes) -> FieldError | None:
         """Return what is wrong with the header."""
         expected = ",".join(self.columns)
+        if line.startswith(order_json.BYTE_ORDER_MARK):
+            return FieldError(
+                "header", expected, f"a byte order mark before {shown(line[3:], 400)}"
+            )
         try:
             found = _record(line)
         except LineRefusedError as refused:
-            return FieldError("header", expected, refused.error.got)
+            return FieldError("header", expected, refused.errors[0].got)
         if tuple(found) != self.columns:
             return FieldError("header", expected, shown(line, 400))
         return None
@@ -132,60 +140,53 @@ class Csv:
             return None
         return found.select(COLUMNS) if found.height == block.count else None
 
-    def one(self, line: bytes) -> OrderBody:
-        """Return the order of a record, which ends on its line."""
+    def one(self, line: bytes) -> tuple[OrderBody, Sequence[FieldError]]:
+        """Return the body of a record, which ends on its line."""
         fields = _record(line)
         if len(fields) != len(self.columns):
             expected = f"{len(self.columns)} fields"
             raise LineRefusedError(FieldError("line", expected, f"{len(fields)}: {shown(line)}"))
-        given = {name: text for name, text in zip(self.columns, fields, strict=True) if text}
-        for name in ("source_ref", "pot_id", "kind"):
-            if name not in given:
-                raise LineRefusedError(FieldError(name, "a value: every order has one", "nothing"))
-        if given["kind"] not in _KINDS:
-            expected = f"one of {', '.join(sorted(_KINDS))}"
-            raise LineRefusedError(FieldError("kind", expected, shown(given["kind"])))
-        numbers = {name: msgspec.Raw(_quoted(given[name])) for name in NUMBERS if name in given}
-        return OrderBody(**(given | numbers))  # type: ignore[arg-type]
+        given: dict[str, object] = {
+            name: msgspec.Raw(msgspec.json.encode(text)) if name in NUMBERS else text
+            for name, text in zip(self.columns, fields, strict=True)
+            if text
+        }
+        return assembled(given)
 
 
 def _plain(data: bytes, *, json: bool) -> bool:
     """Say whether no text in `data` can hold an escape, a backslash or a control character."""
-    if b"\\" in data or any(separator in data for separator in _SEPARATORS):
+    if b"\\" in data or any(hidden in data for hidden in _HIDDEN):
         return False
     # JSON itself refuses the others.
     return b"\x7f" not in data if json else len(data.translate(None, _CONTROL)) == len(data)
 
 
-def _column(name: str, bodies: list[OrderBody], data: bytes) -> pl.Series:
-    """Return a column of text; numbers that were sent as strings are without their quotes."""
+def _column(name: str, bodies: list[OrderBody], data: bytes) -> tuple[pl.Series, int]:
+    """Return a column of text, and how many names and strings its lines were sent with.
+
+    Numbers that were sent as strings are without their quotes.
+    """
     # Nothing is escaped, so a name that is used stands there as it is.
     if f'"{name}"'.encode() not in data:
-        return pl.Series(name, dtype=pl.String).extend_constant(None, len(bodies))
+        return pl.Series(name, dtype=pl.String).extend_constant(None, len(bodies)), 0
     values = list(map(attrgetter(name), bodies))
     if name not in NUMBERS:
-        return pl.Series(name, values, dtype=pl.String)
-    texts = [str(raw, "utf-8") for raw in values]
-    return pl.Series(name, texts, dtype=pl.String).str.strip_chars('"').replace("null", None)
-
-
-def _quoted(text: str) -> bytes:
-    return msgspec.json.encode(text)
+        sent = sum(value is not UNSET for value in values)
+        if sent < len(values):
+            values = [None if value is UNSET else value for value in values]
+        column = pl.Series(name, values, dtype=pl.String)
+        return column, sent + len(column) - column.null_count()
+    column = pl.Series(name, [str(raw, "utf-8") for raw in values], dtype=pl.String)
+    sent = int((column != "").sum()) + int(column.str.starts_with('"').sum())
+    return column.set((column == "") | (column == "null"), None).str.strip_chars('"'), sent
 
 
 def _record(line: bytes) -> list[str]:
     try:
         records = list(csv.reader([line.decode()], strict=True))
     except (csv.Error, UnicodeError) as error:
-        found = FieldError("line", "one record of CSV in UTF-8", f"{shown(error)}: {shown(line)}")
+        why = order_json.unreadable(line) or shown(error)
+        found = FieldError("line", "one record of CSV in UTF-8", f"{why}: {shown(line)}")
         raise LineRefusedError(found) from error
     return records[0] if records else []
-
-
-def _json_error(message: str, line: bytes) -> FieldError:
-    """Return what msgspec says as an error of the field it speaks of."""
-    found = _PATH.match(message)
-    if found is not None:
-        return FieldError(found[2], found[1], shown(line))
-    named = _FIELD_NAMED.search(message)
-    return FieldError(named[1] if named else "line", message, shown(line))

@@ -11,7 +11,15 @@ from typing import Any, Final
 import msgspec
 
 from acme.gateway import order_bodies
-from acme.gateway.order_bodies import INSTANT, PRECISION, SCALE, TEXT, TEXT_LENGTH_MAX, OrderBody
+from acme.gateway.order_bodies import (
+    INSTANT,
+    PRECISION,
+    SCALE,
+    SHOWN,
+    TEXT,
+    TEXT_LENGTH_MAX,
+    OrderBody,
+)
 
 Schema = dict[str, Any]
 WHOLE_DIGITS: Final = PRECISION - SCALE
@@ -56,6 +64,13 @@ def field_schemas() -> dict[str, Schema]:
     fields: dict[str, Schema] = {
         name: {"type": "string", "minLength": 1, "maxLength": longest, "pattern": _whole(TEXT)}
         for name, longest in _TEXTS.items()
+    }
+    fields["source_ref"] |= {
+        "pattern": _whole(SHOWN),
+        "description": (
+            "The sender's name of the order: text that shows, no white space at either end, no"
+            " control, format or separator character but the space."
+        ),
     }
     fields |= {name: number() for name in _NUMBERS}
     fields["received_at"] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -10,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from acme.gateway import order_bodies
+from acme.gateway import order_json
 from acme.gateway.inbox import one_row
+from acme.gateway.media_types import media_type
 from acme.gateway.order_answers import (
     Answers,
     StoredOrder,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from acme.gateway.app import Call, Receive
 
 PATH: Final = "/v1/orders"
+MEDIA_TYPE: Final = "application/json"
 BODY_BYTES_MAX: Final = 16 * 1024
 BODY_SECONDS_MAX: Final = 10.0
 BULK: Final = "bulk"
@@ -38,11 +41,14 @@ async def submit(gateway: Gateway, answers: Answers, call: Call, receive: Receiv
     """`POST /v1/orders`: answered once the order is durable."""
     caller = call.authorised(gateway, "submit")
     key = idempotency_key(call)
-    media = (call.header(b"content-type") or "application/json").partition(";")[0].strip().lower()
-    if media != "application/json":
-        raise ProblemError("unsupported_media_type", "expected application/json")
+    media_type(
+        call.header(b"content-type") or MEDIA_TYPE,
+        call.header(b"content-encoding") or "identity",
+        [MEDIA_TYPE],
+    )
+    refuse_declared(call, BODY_BYTES_MAX)
     body = await whole_body(receive, BODY_BYTES_MAX)
-    order = order_bodies.parse(body, caller.source, event_clock=gateway.event_clock)
+    order = order_json.parse(body, caller.source, event_clock=gateway.event_clock)
     call.order_id = order.order_id
     committed = await gateway.inbox.submit(order, key)
     match committed.outcome:
@@ -58,8 +64,10 @@ async def submit(gateway: Gateway, answers: Answers, call: Call, receive: Receiv
 
 
 def idempotency_key(call: Call) -> str:
-    """Return the header Idempotency-Key."""
+    """Return the header Idempotency-Key; `malformed` unless there is exactly one."""
     key = call.header(b"idempotency-key")
+    if b"idempotency-key" in call.repeated:
+        raise ProblemError("malformed", "expected one header Idempotency-Key, got several")
     if key is None or not 1 <= len(key) <= KEY_LENGTH_MAX or not key.isprintable():
         raise ProblemError(
             "malformed",
@@ -67,6 +75,24 @@ def idempotency_key(call: Call) -> str:
             f" got {'none' if key is None else shown(key)}",
         )
     return key
+
+
+def refuse_declared(call: Call, bytes_max: int) -> None:
+    """Raise `too_large` for a body that says so itself: nobody waits for it to come."""
+    declared = call.header(b"content-length") or ""
+    if declared.isdecimal() and int(declared) > bytes_max:
+        # What is on its way is not read, so no other request can follow on the connection.
+        raise too_large(bytes_max, headers={"Connection": "close"})
+
+
+def too_large(bytes_max: int, headers: Mapping[str, str] | None = None) -> ProblemError:
+    """Return the problem of a body of more bytes than are taken."""
+    return ProblemError("too_large", f"expected at most {bytes_max} bytes", headers=headers or {})
+
+
+def ended_early() -> ProblemError:
+    """Return the problem of a request whose body is not framed to its end."""
+    return ProblemError("malformed", "the request ended before its body did")
 
 
 async def whole_body(receive: Receive, bytes_max: int) -> bytes:
@@ -88,9 +114,9 @@ async def _body(receive: Receive, bytes_max: int) -> bytes:
         message = await receive()
         body += message.get("body", b"")
     if message["type"] == "http.disconnect":
-        raise ProblemError("malformed", "the request ended before its body did")
+        raise ended_early()
     if len(body) > bytes_max:
-        raise ProblemError("too_large", f"expected at most {bytes_max} bytes")
+        raise too_large(bytes_max)
     return body
 
 

@@ -63,7 +63,7 @@ def admit(request: Request) -> None:
 
 def _bearer(request: Request) -> str | None:
     """Return the header Authorization with a Basic password as a Bearer token."""
-    header = request.headers.get("authorization")
+    header: str | None = request.state.call.authorization()
     scheme, _, text = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return header

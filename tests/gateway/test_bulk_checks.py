@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acme.domain.orders import order_id
-from acme.gateway import order_bodies
+from acme.gateway import order_json
 from acme.gateway.bulk_checks import READY, Checker
 from acme.gateway.bulk_formats import Csv, Format, NdJson
 from acme.gateway.bulk_lines import Block
@@ -24,9 +24,11 @@ NUMBERS = st.sampled_from(
     ["1", "0", "0.000000", "007.50", "1.2345678", "1.2300000", "999999999999.999999",
      "1000000000000", "1e5", "-1", "+1", ".5", "5.", "", "null", "1 ", "٣", '"1"']
 )  # fmt: skip
+NUMBER = "a plain decimal above 0 with at most 12 digits and 6 decimals"
 TEXTS = st.sampled_from(
     ["a", "ä€😀", "back\\slash", "\\N", "\\.", 'qu"ote', "com,ma", " sp ace ", "tab\t", "line\n",
-     "\x7f", "\x85", "\u2028", "x" * 200, "x" * 201, "x" * 401, "", "-", "\\", "NULL"]
+     "\x7f", "\x85", "\u2028", "x" * 200, "x" * 201, "x" * 401, "", "-", "\\", "NULL",
+     "a\u202eb", "a\u200b", "\u00a0a", "a ", "a\U000e0041b", "a\ufeffb", "ni\u00f1o e\u0301"]
 )  # fmt: skip
 INSTANTS = st.sampled_from(
     ["2026-01-05T10:00:00Z", "2026-01-05t10:00:00z", "2026-01-05T10:00:00.1234567+01:00",
@@ -91,7 +93,7 @@ def test_json_by_columns_is_json_line_by_line(orders: list, event: bool, ascii_:
 def single(line: bytes, *, event: bool) -> str | list[tuple[str, str, str]]:
     """What the body of one order is: its id, or its errors."""
     try:
-        return order_bodies.parse(line, "EMP", event_clock=event).order_id
+        return order_json.parse(line, "EMP", event_clock=event).order_id
     except ProblemError as problem:
         return [(e.field, e.expected, e.got) for e in problem.errors]
 
@@ -124,6 +126,51 @@ def test_bad_records_are_refused_on_their_line(line: bytes) -> None:
     rows, errors, _ = judged(Csv(), data, event=False)
     assert [row[-1] for row in rows] == [1, 3]
     assert {e.line for e in errors} == {2}
+
+
+RECORDS: tuple[tuple[bytes, list[tuple[str, str, str]]], ...] = (
+    (
+        b"EMP, r,soon,,steal,,,1e5,-1,",
+        [
+            ("kind", "one of buy, contribution, profile_change, sell, switch, withdrawal", "steal"),
+            ("pot_id", "a value: every order has one", "nothing"),
+            ("source_ref", "text that shows, without space at either end", " r"),
+            ("units", NUMBER, '"1e5"'),
+            ("amount", NUMBER, '"-1"'),
+            ("received_at", "an RFC 3339 instant with offset, to the microsecond", "soon"),
+        ],
+    ),
+    (
+        b"EMP,r,,P,contribution,,,\xe9,1,",
+        [
+            (
+                "line",
+                "one record of CSV in UTF-8",
+                "not UTF-8 at byte 24: EMP,r,,P,contribution,,,\N{REPLACEMENT CHARACTER},1,",
+            )
+        ],
+    ),
+)
+
+
+@pytest.mark.parametrize(("line", "expected"), RECORDS)
+def test_every_fault_of_a_record_is_named(
+    line: bytes, expected: list[tuple[str, str, str]]
+) -> None:
+    _, errors, _ = judged(Csv(), line + b"\n", event=False)
+    assert [(e.field, e.expected, e.got) for e in errors] == expected
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    header = ",".join(Csv().columns).encode()
+    assert Csv().header(header) is None
+    wrong = Csv().header(b"\xef\xbb\xbf" + header)
+    assert wrong is not None
+    assert wrong.got.startswith("a byte order mark before ")
+    # One that begins a block is not taken off.
+    marked = b"\xef\xbb\xbfEMP,r,,P,contribution,,,,1,\n"
+    rows, errors, _ = judged(Csv(), marked, event=False)
+    assert (rows, [e.field for e in errors]) == ([], ["source"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import json
 import os
 import signal
 import socket
@@ -175,6 +176,47 @@ def test_the_limits_of_the_wire(own: Home) -> None:
             assert head.recv(4096)[:12] in {b"", b"HTTP/1.1 408"}
         assert time.monotonic() - begun < 40
         assert client.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+
+
+BROKEN_OFF = {
+    "a chunk without a length": (
+        b"transfer-encoding: chunked\r\n\r\n",
+        b"%x\r\n%s\r\nZZZ\r\n",
+    ),
+    "less than was declared": (b"content-length: 5000\r\n\r\n", b"%.0x%s"),
+    "no last chunk": (b"transfer-encoding: chunked\r\n\r\n", b"%x\r\n%s\r\n"),
+}
+
+
+def test_a_body_that_is_broken_off_is_told_so(own: Home) -> None:
+    with psycopg.connect(postgres.url(own)) as connection, connection.cursor() as cursor:
+        key_management.add_source(cursor, "BROKEN", all_pots=True)
+        key = key_management.create(cursor, "BROKEN", ("submit",))
+    line = json.dumps(ORDER).encode() + b"\n"
+    with served(own) as port:
+        for path, media in (("", "application/json"), ("/bulk", "application/x-ndjson")):
+            for how, (framing, body) in BROKEN_OFF.items():
+                head = (
+                    f"POST /v1/orders{path} HTTP/1.1\r\nhost: x\r\nidempotency-key: k\r\n"
+                    f"authorization: Bearer {key}\r\ncontent-type: {media}\r\n"
+                ).encode()
+                told = conversation(port, head + framing + body % (len(line), line))
+                assert told.startswith(b"HTTP/1.1 400 "), (path, how, told)
+                problem = json.loads(told.partition(b"\r\n\r\n")[2])
+                assert problem["type"] == "/problems/malformed"
+                assert problem["detail"] == "the request ended before its body did"
+                assert problem["instance"].startswith("urn:acme:request:")
+
+
+def conversation(port: int, said: bytes) -> bytes:
+    """Return what is answered to bytes after which the client says no more."""
+    with socket.create_connection(("127.0.0.1", port), 30) as client:
+        client.sendall(said)
+        client.shutdown(socket.SHUT_WR)
+        told = b""
+        while part := client.recv(4096):
+            told += part
+        return told
 
 
 def test_tls_by_halves_and_a_taken_port_are_refused(

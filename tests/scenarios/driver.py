@@ -168,7 +168,7 @@ class Scenario(Sender):
         with ExitStack() as stack:
             if not catalog:
                 stack.enter_context(patch("acme.lakehouse.platform.Lake", ManifestLake))
-                stack.enter_context(patch("acme.lakehouse.platform.migrate"))
+                stack.enter_context(patch("acme.lakehouse.migrate.migrate"))
             self.platform: Platform = (
                 open_platform(Home(root))
                 if made
