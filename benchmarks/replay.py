@@ -99,7 +99,7 @@ def _run(platform: Platform, world: World, day: date) -> float:
     started = clock.perf_counter()
     sweep_inbox(platform.home, platform.control)
     with RunLock(platform.url, day) as lock:
-        platform.lake.fence = lock.check
+        platform.lake.fence = lock
         run = Run(platform, lock, day)
         for archetype, spec in in_order():
             EXECUTORS[archetype](run, spec)
