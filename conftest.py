@@ -80,7 +80,7 @@ class DeclarationItem(ProcessItem):
     """Holds a declaration against contracts and code."""
 
     def runtest(self) -> None:
-        """Raise DeclarationError for what its location would refuse, and for missing functions."""
-        from orchestration import scenario_check  # noqa: PLC0415
+        """Raise DeclarationError for all that is wrong about it."""
+        from orchestration import process_folder  # noqa: PLC0415
 
-        scenario_check.require_declared(self.path)
+        process_folder.require(self.path)

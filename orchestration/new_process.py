@@ -18,9 +18,9 @@ from orchestration import (
     catalogue,
     code_owners,
     contract_check,
+    process_folder,
     process_request,
     process_texts,
-    scenario_check,
     workspace,
 )
 from orchestration.process_request import Request, RequestError
@@ -62,7 +62,7 @@ def make(asked: Request, root: Path = ROOT) -> Made:
             _put(folder, inside, undo)
         importlib.invalidate_caches()
         try:
-            scenario_check.require_declared(folder / "defs.yaml")
+            process_folder.require(folder / "defs.yaml")
         except DeclarationError as error:
             raise RequestError(str(error)) from error
         derived = _derive(root, undo)

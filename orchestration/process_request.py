@@ -12,16 +12,9 @@ from typing import get_args
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.teams import DAY_SCHEMAS, DAY_TEAMS, may_own_a_schema
+from orchestration.fields import ARCHETYPES
 from orchestration.specs import Automation
 
-ARCHETYPES = (
-    "LandedFeed",
-    "Calculation",
-    "DbtModels",
-    "Reconciliation",
-    "Instruction",
-    "Report",
-)
 AUTOMATIONS = get_args(Automation)
 NAME_LENGTH_MAX = 40
 COLUMN_FORM = "NAME TYPE[?] [key] [in UNIT]: MEANING"

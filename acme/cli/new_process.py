@@ -45,8 +45,8 @@ def new_process(
     What no flag says is asked. All is written or nothing; the same once more changes nothing.
     """
     from orchestration import new_process as making
+    from orchestration.fields import ARCHETYPES
     from orchestration.process_request import (
-        ARCHETYPES,
         AUTOMATIONS,
         COLUMN_FORM,
         Request,

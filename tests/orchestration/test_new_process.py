@@ -16,8 +16,9 @@ from acme.cli.errors import CommandError
 from acme.cli.new_process import new_process as command
 from acme.lakehouse import contract_docs, contracts
 from orchestration import new_process, scenario_check, scenarios, workspace
+from orchestration.fields import ARCHETYPES
 from orchestration.new_process import make
-from orchestration.process_request import ARCHETYPES, Request, RequestError, column
+from orchestration.process_request import Request, RequestError, column
 from tests.lakehouse.odcs_schema import ODCS_SCHEMA
 from tests.orchestration.folders import Folders
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from orchestration import scenario_check, scenarios
+from orchestration import process_folder, scenario_check, scenarios
 from orchestration.registry import DeclarationError
 from orchestration.scenario_rows import ScenarioError
 from orchestration.scenarios import ScenarioFailedError
@@ -144,7 +144,7 @@ def test_differences_come_in_key_order_and_are_cut(treasury: Folders) -> None:
         (
             "date: 2024-04-02",
             "date: 2024-04-02\ndate: 2024-04-03",
-            "expected date once, got it twice",
+            "expected date once, got it twice, in line 3",
         ),
         ("date: 2024-04-02", "date: [", "expected YAML"),
         (
@@ -288,16 +288,16 @@ def test_what_a_process_lacks_is_told(treasury: Folders) -> None:
 
 def test_a_declaration_is_held_against_contracts_and_code(treasury: Folders) -> None:
     path = treasury.assets / NAME / "defs.yaml"
-    scenario_check.require_declared(path)
+    process_folder.require(path)
     made(treasury, reads=["stage.price_book"])
     with pytest.raises(DeclarationError, match="reads: expected core or a team's schema"):
-        scenario_check.require_declared(path)
+        process_folder.require(path)
     made(treasury, checks=[CHECK | {"name": "something"}])
     with pytest.raises(DeclarationError, match=r"checks\.py: expected a function something"):
-        scenario_check.require_declared(path)
+        process_folder.require(path)
     made(treasury, archetype="DbtModels")
     with pytest.raises(DeclarationError, match=r"models/fees\.sql: expected a model"):
-        scenario_check.require_declared(path)
+        process_folder.require(path)
 
 
 def test_the_processes_that_are_there_lack_nothing() -> None:
