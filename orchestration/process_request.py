@@ -5,13 +5,13 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import ContractError
-from acme.lakehouse.teams import DAY_SCHEMAS, DAY_TEAMS, may_own_a_schema
+from acme.lakehouse.teams import DAY_TEAMS, may_own_a_schema
 from orchestration.fields import ARCHETYPES
 from orchestration.specs import Automation
 
@@ -204,14 +204,12 @@ def _unknown(dataset: str, asked: Request, flag: str) -> Iterator[str]:
         return
     try:
         contracts.table(schema, name)
-    except ContractError:
-        known = (*contracts.all_tables(), *_of_teams(schema))
-        names = ", ".join(c.dataset for c in known if c.schema_name == schema)
-        yield f"expected one of {names}, got {dataset!r}"
-
-
-def _of_teams(schema: str) -> Sequence[contracts.Contract]:
-    return () if schema in DAY_SCHEMAS else contracts.team_tables(schema)
+    except ContractError as error:
+        known = [d for d in contracts.datasets() if d.startswith(f"{schema}.")]
+        if dataset in known:
+            yield f"expected a contract that can be read: {error}"
+            return
+        yield f"expected one of {', '.join(known)}, got {dataset!r}"
 
 
 def _outputs(asked: Request) -> Iterator[str]:

@@ -154,6 +154,21 @@ def test_an_error_on_the_way_leaves_nothing(
     assert state(repository) == before
 
 
+def test_another_teams_broken_files_stop_nobody(repository: Path, folders: Folders) -> None:
+    folders.contract("treasury.fees", {"fee_id": "MONEY"}, {})
+    folders.process("treasury/fees", "Calculation", writes=["treasury.fees"], colour="red")
+    before = (repository / "docs/reference/datasets.md").read_bytes()
+    made = make(FEES, repository)
+    assert "workspace.yaml" in made.derived
+    contract = "data_contracts/treasury/fees.odcs.yaml: column fee_id: physicalType: exp"
+    assert [line for line in made.left if f"reference/datasets.md: {contract}" in line]
+    assert [line for line in made.left if "assets/treasury/fees/defs.yaml: colour: exp" in line]
+    assert (repository / "docs/reference/datasets.md").read_bytes() == before
+    assert "levies.platform_fees" in (repository / "data_contracts/baseline.json").read_text()
+    with pytest.raises(RequestError, match=r"expected a contract that can be read: data_contracts"):
+        make(replace(FEES, name="more", reads=("treasury.fees",)), repository)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
