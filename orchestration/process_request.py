@@ -149,14 +149,23 @@ def _is_name(name: str) -> bool:
 
 
 def _names(asked: Request) -> Iterator[str]:
-    form = f"a name as a_b1, of at most {NAME_LENGTH_MAX} characters"
     if asked.team in DAY_TEAMS:
         yield f"TEAM: expected one outside the business day, got {asked.team}, which is part of it"
-    elif not _is_name(asked.team) or not may_own_a_schema(asked.team):
-        yield f"TEAM: expected {form}, that means nothing else, got {asked.team!r}"
-    for flag, name in (("NAME", asked.name), ("--table", asked.table)):
-        if not _is_name(name):
-            yield f"{flag}: expected {form}, got {name!r}"
+    elif not _is_name(asked.team):
+        yield f"TEAM: {_not_a_name(asked.team)}"
+    elif not may_own_a_schema(asked.team):
+        yield f"TEAM: expected a name that means nothing else, got {asked.team}, which is reserved"
+    if not _is_name(asked.name):
+        yield f"NAME: {_not_a_name(asked.name)}"
+    # Where none is asked for, the table is called as the process.
+    if asked.table != asked.name and not _is_name(asked.table):
+        yield f"--table: {_not_a_name(asked.table)}"
+
+
+def _not_a_name(name: str) -> str:
+    if keyword.iskeyword(name):
+        return f"expected a name that means nothing else, got {name}, a reserved word of Python"
+    return f"expected a name as a_b1, of at most {NAME_LENGTH_MAX} characters, got {name!r}"
 
 
 def _terms(asked: Request) -> Iterator[str]:

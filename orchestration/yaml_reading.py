@@ -29,11 +29,12 @@ class _Loader(LOADER):  # type: ignore[valid-type, misc]
         found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         return found
 
-    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> date:
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> date | str:
+        """Keep what is no date, as 2024-02-31, as text: who expects one names its place."""
         try:
             found: date = super().construct_yaml_timestamp(node)
-        except ValueError as error:
-            raise YamlError(f"{error}, got {node.value} in line {_line(node)}") from error
+        except ValueError:
+            return str(node.value)
         return found
 
 

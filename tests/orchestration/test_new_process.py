@@ -173,10 +173,10 @@ def test_another_teams_broken_files_stop_nobody(repository: Path, folders: Folde
     ("change", "told"),
     [
         ({"team": "ledger"}, "TEAM: expected one outside the business day, got ledger"),
-        ({"team": "core"}, "TEAM: expected a name as a_b1"),
+        ({"team": "core"}, "TEAM: expected a name that means nothing else, got core, which is res"),
         ({"team": "../x"}, "TEAM: expected a name as a_b1"),
         ({"name": "Platform"}, "NAME: expected a name as a_b1, of at most 40 characters"),
-        ({"name": "import"}, "NAME: expected a name as a_b1"),
+        ({"name": "import"}, "got import, a reserved word of Python"),
         ({"name": "a" * 41}, "NAME: expected a name as a_b1"),
         ({"table": "a-b"}, "--table: expected a name as a_b1"),
         ({"archetype": "Magic"}, "--archetype: expected one of LandedFeed, Calculation, DbtModels"),
@@ -257,10 +257,25 @@ def test_what_no_flag_says_is_asked(repository: Path, monkeypatch: pytest.Monkey
     assert "next: make test PROCESS=levies/fees" in done.output
 
 
+def test_an_unknown_archetype_is_refused_at_once(repository: Path) -> None:
+    done = CliRunner().invoke(command, ["levies", "fees", "--archetype", "Magic"], input="")
+    assert isinstance(done.exception, CommandError)
+    assert str(done.exception).startswith("--archetype: expected one of LandedFeed, Calculation,")
+    assert done.output == ""
+
+
+def test_a_bad_name_is_told_once(repository: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        make(replace(FEES, name="A", table="A", reads_previous=()), repository)
+    assert str(caught.value) == "NAME: expected a name as a_b1, of at most 40 characters, got 'A'"
+
+
 def test_no_answer_is_told_by_its_flag(repository: Path) -> None:
     before = state(repository)
     arguments = ["levies", "fees", "--archetype", "Calculation", "--problem", "x"]
     done = CliRunner().invoke(command, arguments, input="")
     assert isinstance(done.exception, CommandError)
-    assert str(done.exception) == "--owner: expected a flag or an answer, got none"
+    assert str(done.exception) == (
+        "--owner, --reads, --column, --automation, --deadline: expected flags or answers, got none"
+    )
     assert state(repository) == before

@@ -78,7 +78,7 @@ CHECK = "{name: no_a, on_dataset: treasury.fees, description: None., reads: [tre
         (stated("versions: {core.pots: two}"), "versions: core.pots: expected a whole number, got"),
         (stated("runbook: docs/none.md"), "runbook: expected a file of the repository, got 'docs/"),
         (stated("pool: a\npool: b"), "expected YAML: expected pool once, got it twice, in line 6"),
-        (stated("owner: 2020-02-31"), "expected YAML: day is out of range for month, got 2020-02-"),
+        (stated("owner: 2020-02-31"), "owner: expected a mail address, got '2020-02-31'"),
         (stated("checks: [no_a]"), "checks: entry 1: expected fields and their values, got no_a"),
         (
             stated(f"checks: [{CHECK.replace('name: no_a, ', '')}]"),

@@ -134,6 +134,12 @@ def test_differences_come_in_key_order_and_are_cut(treasury: Folders) -> None:
         ),
         ("member_ref: M, ", "member: M, ", "core.pots: row 1: expected columns run_date, book"),
         ("member_ref: M, ", "", "core.pots: row 1: member_ref: expected a value, got none"),
+        (
+            "2024-01-02",
+            "2024-02-31",
+            "core.pots: row 1: opened_on: expected a date YYYY-MM-DD, got",
+        ),
+        ("date: 2024-04-02", "date: 2024-02-31", "date: expected a date YYYY-MM-DD, got '2024-02-"),
         ("2024-01-02", "2024", "row 1: opened_on: expected a date YYYY-MM-DD, got 2024"),
         ("pot_id: A, member", "pot_id: 7, member", "pot_id: expected text in quotes, got 7"),
         ('"1.50"', "1.50", "amount: expected a whole number or text in quotes, got 1.5"),
