@@ -49,10 +49,10 @@ class DeclarationFile(pytest.File):
 
 
 class ProcessItem(pytest.Item):
-    """A test whose failure is a message: a traceback is shown only of what the process raised."""
+    """A test whose failure is a message, what a process raised included."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> object:  # type: ignore[override]
-        """Return the message, or the traceback of an error of the process's own code."""
+        """Return the message; a traceback only of what no process should meet."""
         from orchestration.registry import DeclarationError  # noqa: PLC0415
         from orchestration.scenario_rows import ScenarioError  # noqa: PLC0415
         from orchestration.scenarios import ScenarioFailedError  # noqa: PLC0415
@@ -80,7 +80,7 @@ class DeclarationItem(ProcessItem):
     """Holds a declaration against contracts and code."""
 
     def runtest(self) -> None:
-        """Raise DeclarationError for what its location would refuse, and for missing functions."""
-        from orchestration import scenario_check  # noqa: PLC0415
+        """Raise DeclarationError for all that is wrong about it."""
+        from orchestration import process_folder  # noqa: PLC0415
 
-        scenario_check.require_declared(self.path)
+        process_folder.require(self.path)

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from acme.lakehouse import contracts
 from acme.lakehouse.teams import DAY_TEAMS
 from orchestration import generated
+from orchestration.fields import ARCHETYPES
 from orchestration.registry import ROOT, DeclarationError, declared, other_teams
 from orchestration.specs import ProcessSpec, runbook_file
 
 PAGE = ROOT / "docs" / "reference" / "catalogue.md"
 MODULE = "orchestration.catalogue"
-# The archetypes a team chooses from, as docs/reference/processes.md has them.
-ARCHETYPES = ("LandedFeed", "Calculation", "DbtModels", "Reconciliation", "Instruction", "Report")
 _PROBLEM = re.compile(r"^\*\*Problem\.?\*\*(?P<text>.+?)(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _STARTS = {

@@ -13,7 +13,7 @@ from acme.lakehouse import contracts
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.teams import DAY_SCHEMAS, DAY_TEAMS, may_own_a_schema
 from orchestration.computing import KEEPS_ITS_CONTRACT
-from orchestration.registry import DeclarationError
+from orchestration.registry import ROOT, DeclarationError
 from orchestration.specs import ProcessSpec
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -25,20 +25,26 @@ _OUTBOX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 def require(spec: ProcessSpec) -> None:
     """Raise DeclarationError naming the file, the field, what was expected and what was got."""
     found = _of_the_day(spec) if spec.team in DAY_TEAMS else _of_another_team(spec)
-    wrong = [*found, *_of_its_archetype(spec), *_people(spec), *_versions(spec)]
+    wrong = [*found, *_of_its_archetype(spec), *_when_it_fails(spec), *_versions(spec)]
     if wrong:
         raise DeclarationError("; ".join(f"assets/{spec.folder}/defs.yaml: {w}" for w in wrong))
 
 
 def require_together(team: str, specs: Sequence[ProcessSpec]) -> None:
     """Raise DeclarationError where two processes of a team write one dataset."""
-    writers = Counter(dataset for spec in specs for dataset in spec.writes)
-    for dataset, count in sorted(writers.items()):
-        if count > 1:
-            names = ", ".join(s.folder for s in specs if dataset in s.writes)
-            raise DeclarationError(
-                f"assets/{team}: writes: expected one process that writes {dataset}, got {names}"
-            )
+    if twice := written_twice(team, specs):
+        raise DeclarationError("; ".join(twice.values()))
+
+
+def written_twice(team: str, specs: Sequence[ProcessSpec]) -> dict[str, str]:
+    """Return what is told of each dataset that more than one process of a team writes."""
+    writers = Counter(dataset for spec in specs for dataset in {*spec.writes})
+    return {
+        dataset: f"assets/{team}: writes: expected one process that writes {dataset}, got "
+        + ", ".join(s.folder for s in specs if dataset in s.writes)
+        for dataset, count in sorted(writers.items())
+        if count > 1
+    }
 
 
 def _of_the_day(spec: ProcessSpec) -> Iterator[str]:
@@ -66,6 +72,7 @@ def _of_another_team(spec: ProcessSpec) -> Iterator[str]:
 def _datasets(spec: ProcessSpec) -> Iterator[str]:
     if not spec.writes:
         yield "writes: expected at least one dataset, got none"
+    yield from (f"writes: expected {d} once" for d, n in Counter(spec.writes).items() if n > 1)
     for dataset in spec.writes:
         if dataset.split(".", maxsplit=1)[0] != spec.team:
             yield f"writes: expected datasets of schema {spec.team}, got {dataset}"
@@ -106,6 +113,8 @@ def _of_its_archetype(spec: ProcessSpec) -> Iterator[str]:
             yield "keys, compares: expected both, or neither where process.py has its own run"
         case "Reconciliation" if spec.keys and len(spec.writes) != 1:
             yield f"writes: expected one dataset for the outcome, got {len(spec.writes)}"
+        case "Reconciliation" if spec.keys:
+            yield from _outcome(spec)
         case "Instruction" if (spec.lands is None) == (spec.recipient is None):
             yield "lands, recipient: expected one of them"
         case "Instruction" if spec.lands is not None and spec.lands not in contracts.feed_names():
@@ -114,9 +123,27 @@ def _of_its_archetype(spec: ProcessSpec) -> Iterator[str]:
             yield f"recipient: expected a folder name of letters and digits, got {spec.recipient!r}"
 
 
-def _people(spec: ProcessSpec) -> Iterator[str]:
+def _outcome(spec: ProcessSpec) -> Iterator[str]:
+    """Yield columns that the outcome of a comparison has and its table has not."""
+    (dataset,) = spec.writes
+    try:
+        columns = contracts.of(dataset).column_names
+    except ContractError:
+        return  # What is written is judged by itself, and told there.
+    sides = [(c, f"{side}_{c}") for c in spec.compares for side in ("left", "right")]
+    wanted = [*(("keys", k, k) for k in spec.keys), *(("compares", c, s) for c, s in sides)]
+    for field, stated, column in wanted:
+        if column not in columns:
+            names = ", ".join(columns)
+            of = "" if stated == column else f", whose column is {column}"
+            yield f"{field}: expected columns of {dataset} ({names}), got {stated}{of}"
+
+
+def _when_it_fails(spec: ProcessSpec) -> Iterator[str]:
     if spec.owner is not None and not _MAIL.fullmatch(str(spec.owner)):
         yield f"owner: expected a mail address, got {spec.owner!r}; the team is an owner anyway"
+    if spec.runbook is not None and not (ROOT / spec.runbook).is_file():
+        yield f"runbook: expected a file of the repository, got {spec.runbook!r}"
 
 
 def _versions(spec: ProcessSpec) -> Iterator[str]:

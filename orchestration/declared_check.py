@@ -1,4 +1,4 @@
-"""Says what is wrong in any `defs.yaml`, and which processes wait for each other; loads none.
+"""Says what is wrong in any process's folder, and which wait for each other; loads none.
 
 `python -m orchestration.declared_check` exits 1 if something is. What one location cannot see by
 itself, a circle through other teams' folders, is seen here, before it lands.
@@ -9,20 +9,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from orchestration import declarations, due
-from orchestration.registry import DeclarationError, processes
+from acme.lakehouse.teams import DAY_TEAMS
+from orchestration import declarations, due, process_folder
+from orchestration.registry import UNREADABLE, declared_in, other_teams
+from orchestration.specs import ProcessSpec, folder_path
 
 
 def wrong() -> Iterator[str]:
     """Yield each thing that is wrong, naming file, field, expected and got."""
-    others = due.everything()
-    yield from others.broken.values()
-    for spec in (*(spec for _, spec in processes().values()), *others.processes.values()):
-        try:
-            declarations.require(spec)
-        except DeclarationError as error:
-            yield str(error)
-    _, circle = due.batches(others.processes.values())
+    everybody: list[ProcessSpec] = []
+    for team in (*DAY_TEAMS, *other_teams()):
+        specs = []
+        for path in sorted(folder_path(team).glob("*/defs.yaml")):
+            try:
+                specs.append(declared_in(path))
+            except UNREADABLE as error:
+                yield str(error)
+        for spec in specs:
+            yield from process_folder.wrong(spec)
+        yield from declarations.written_twice(team, specs).values()
+        everybody += specs
+    _, circle = due.batches(spec for spec in everybody if spec.team not in DAY_TEAMS)
     if circle:
         names = ", ".join(spec.folder for spec in circle)
         yield f"reads: expected an order in which processes can run, got some in a circle: {names}"

@@ -20,6 +20,7 @@ from acme.lakehouse.contracts import ContractViolation
 from acme.lakehouse.control import ControlUnavailable, LockTimeout
 from acme.lakehouse.lake import PartitionDamagedError, PartitionMissingError
 from acme.lakehouse.landing import LandedFileDamaged
+from orchestration.computing import OutputsError
 from orchestration.team_run import ChecksFailedError
 
 Kind = Literal["transient", "data", "permanent"]
@@ -45,6 +46,8 @@ NO_RUN_RETRY = {"dagster/retry_on_asset_or_op_failure": "false", "dagster/max_re
 
 def kind_of(error: BaseException) -> Kind:
     """Return the kind of a failure; also of the error that an error was raised from."""
+    if isinstance(error, OutputsError) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, TRANSIENT):
         return "transient"
     return "data" if isinstance(error, DATA) else "permanent"

@@ -37,6 +37,9 @@ def __getattr__(team: str) -> object:
 def build(team: str, calendar: calendar_file.DealingCalendar) -> dg.Definitions:
     """Build a team's definitions; once per process and calendar."""
     specs = declared(team)
+    # Before Dagster reads the folders, whose own words name neither file nor field.
+    for spec in specs:
+        declarations.require(spec)
     declarations.require_together(team, specs)
     processes = team_processes(team)
     return dg.Definitions(

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from acme.lakehouse import contract_docs
+from acme.lakehouse import contract_docs, contracts
+from acme.lakehouse.contract_changes import shape_of
+from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.files import fsync_folder, make_folder, write_atomic
 from orchestration import (
     catalogue,
     code_owners,
     contract_check,
+    process_folder,
     process_request,
     process_texts,
-    scenario_check,
     workspace,
 )
 from orchestration.process_request import Request, RequestError
@@ -29,10 +31,14 @@ from orchestration.registry import ROOT, DeclarationError
 
 @dataclass(frozen=True)
 class Made:
-    """What there is now, relative to the repository: `written` is empty if it was there already."""
+    """What there is now, relative to the repository: `written` is empty if it was there already.
+
+    `left`: what could not be derived anew, each with what of another team's is to be mended first.
+    """
 
     written: tuple[str, ...]
     derived: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 def make(asked: Request, root: Path = ROOT) -> Made:
@@ -62,12 +68,13 @@ def make(asked: Request, root: Path = ROOT) -> Made:
             _put(folder, inside, undo)
         importlib.invalidate_caches()
         try:
-            scenario_check.require_declared(folder / "defs.yaml")
+            process_folder.require(folder / "defs.yaml")
         except DeclarationError as error:
             raise RequestError(str(error)) from error
-        derived = _derive(root, undo)
+        derived, left = _derive(asked, root, undo)
     relative = sorted(path.relative_to(root).as_posix() for path in new)
-    return Made(tuple(relative), tuple(p.relative_to(root).as_posix() for p in derived))
+    written = tuple(p.relative_to(root).as_posix() for p in derived)
+    return Made(tuple(relative), written, tuple(left))
 
 
 def _require_free(
@@ -100,23 +107,39 @@ def _put(folder: Path, inside: dict[Path, str], undo: _Undo) -> None:
     fsync_folder(folder.parent)
 
 
-def _derive(root: Path, undo: _Undo) -> list[Path]:
-    """Write what is derived from folders and contracts; returns what changed."""
-    reference, baseline = root / "docs" / "reference", root / "data_contracts" / "baseline.json"
-    known = contract_check.recorded(baseline)
-    # Only what is new: a change of another contract is recorded by whoever made it.
-    texts = {
-        baseline: contract_check.render({**contract_check.current(), **known}),
-        root / "CODEOWNERS": code_owners.render(),
-        root / "workspace.yaml": workspace.render(),
-        reference / "catalogue.md": catalogue.render(),
-        reference / "datasets.md": contract_docs.render(),
+def _derive(asked: Request, root: Path, undo: _Undo) -> tuple[list[Path], list[str]]:
+    """Write what is derived from folders and contracts; returns what changed, and what was left.
+
+    A file that another team's folder or contract keeps from being derived stays as it is.
+    """
+    reference = root / "docs" / "reference"
+    renders: dict[Path, Callable[[], str]] = {
+        root / "data_contracts" / "baseline.json": lambda: _baseline(asked, root),
+        root / "CODEOWNERS": code_owners.render,
+        root / "workspace.yaml": workspace.render,
+        reference / "catalogue.md": catalogue.render,
+        reference / "datasets.md": contract_docs.render,
     }
-    changed = [p for p, t in texts.items() if not p.exists() or p.read_text("utf-8") != t]
-    for path in changed:
-        undo.will_write(path)
-        write_atomic(path, texts[path].encode())
-    return changed
+    changed, left = [], []
+    for path, render in renders.items():
+        try:
+            text = render()
+        except (ContractError, DeclarationError) as error:
+            left.append(f"{path.relative_to(root)}: {error}")
+            continue
+        if not path.exists() or path.read_text("utf-8") != text:
+            undo.will_write(path)
+            write_atomic(path, text.encode())
+            changed.append(path)
+    return changed, left
+
+
+def _baseline(asked: Request, root: Path) -> str:
+    """Return the contracts on file and the new ones: whoever changed another records it."""
+    known = contract_check.recorded(root / "data_contracts" / contract_check.NAME)
+    names = [asked.dataset, *(f"feed.{feed}" for feed in asked.feeds)]
+    new = {name: shape_of(contracts.of(name)) for name in names}
+    return contract_check.render({**new, **known})
 
 
 class _Undo:

@@ -5,23 +5,16 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 from acme.lakehouse import contracts
 from acme.lakehouse.contracts import ContractError
-from acme.lakehouse.teams import DAY_SCHEMAS, DAY_TEAMS, may_own_a_schema
+from acme.lakehouse.teams import DAY_TEAMS, may_own_a_schema
+from orchestration.fields import ARCHETYPES
 from orchestration.specs import Automation
 
-ARCHETYPES = (
-    "LandedFeed",
-    "Calculation",
-    "DbtModels",
-    "Reconciliation",
-    "Instruction",
-    "Report",
-)
 AUTOMATIONS = get_args(Automation)
 NAME_LENGTH_MAX = 40
 COLUMN_FORM = "NAME TYPE[?] [key] [in UNIT]: MEANING"
@@ -156,14 +149,23 @@ def _is_name(name: str) -> bool:
 
 
 def _names(asked: Request) -> Iterator[str]:
-    form = f"a name as a_b1, of at most {NAME_LENGTH_MAX} characters"
     if asked.team in DAY_TEAMS:
         yield f"TEAM: expected one outside the business day, got {asked.team}, which is part of it"
-    elif not _is_name(asked.team) or not may_own_a_schema(asked.team):
-        yield f"TEAM: expected {form}, that means nothing else, got {asked.team!r}"
-    for flag, name in (("NAME", asked.name), ("--table", asked.table)):
-        if not _is_name(name):
-            yield f"{flag}: expected {form}, got {name!r}"
+    elif not _is_name(asked.team):
+        yield f"TEAM: {_not_a_name(asked.team)}"
+    elif not may_own_a_schema(asked.team):
+        yield f"TEAM: expected a name that means nothing else, got {asked.team}, which is reserved"
+    if not _is_name(asked.name):
+        yield f"NAME: {_not_a_name(asked.name)}"
+    # Where none is asked for, the table is called as the process.
+    if asked.table != asked.name and not _is_name(asked.table):
+        yield f"--table: {_not_a_name(asked.table)}"
+
+
+def _not_a_name(name: str) -> str:
+    if keyword.iskeyword(name):
+        return f"expected a name that means nothing else, got {name}, a reserved word of Python"
+    return f"expected a name as a_b1, of at most {NAME_LENGTH_MAX} characters, got {name!r}"
 
 
 def _terms(asked: Request) -> Iterator[str]:
@@ -211,14 +213,12 @@ def _unknown(dataset: str, asked: Request, flag: str) -> Iterator[str]:
         return
     try:
         contracts.table(schema, name)
-    except ContractError:
-        known = (*contracts.all_tables(), *_of_teams(schema))
-        names = ", ".join(c.dataset for c in known if c.schema_name == schema)
-        yield f"expected one of {names}, got {dataset!r}"
-
-
-def _of_teams(schema: str) -> Sequence[contracts.Contract]:
-    return () if schema in DAY_SCHEMAS else contracts.team_tables(schema)
+    except ContractError as error:
+        known = [d for d in contracts.datasets() if d.startswith(f"{schema}.")]
+        if dataset in known:
+            yield f"expected a contract that can be read: {error}"
+            return
+        yield f"expected one of {', '.join(known)}, got {dataset!r}"
 
 
 def _outputs(asked: Request) -> Iterator[str]:

@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 import assets
-from acme.lakehouse.contracts import LOADER
 from acme.lakehouse.teams import DAY_TEAMS
+from orchestration import fields, yaml_reading
+from orchestration.fields import FieldsError
 from orchestration.specs import CheckSpec, ProcessSpec, folder_path, spec_of
+from orchestration.yaml_reading import YamlError
 
 ROOT = Path(__file__).resolve().parents[1]
-ARCHETYPES = "orchestration.components."
 # What a published date consists of, besides what publishing itself writes.
 WRITTEN_BY_PUBLISHING = frozenset({"core.check_results", "core.publications"})
 
@@ -41,8 +40,16 @@ def other_teams() -> list[str]:
 
 
 def declared(team: str) -> list[ProcessSpec]:
-    """Return the processes of a team by name. Raises DeclarationError."""
-    return [declared_in(path) for path in sorted(folder_path(team).glob("*/defs.yaml"))]
+    """Return the processes of a team by name. Raises DeclarationError: of every file, not one."""
+    found, wrong = [], []
+    for path in sorted(folder_path(team).glob("*/defs.yaml")):
+        try:
+            found.append(declared_in(path))
+        except DeclarationError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise DeclarationError("; ".join(wrong))
+    return found
 
 
 def _files(root: Path) -> Iterable[Path]:
@@ -51,19 +58,21 @@ def _files(root: Path) -> Iterable[Path]:
 
 def declared_in(path: Path) -> ProcessSpec:
     """Return the process that one `defs.yaml` declares. Raises DeclarationError."""
-    folder = f"{path.parents[1].name}/{path.parent.name}"
+    team, name = path.parents[1].name, path.parent.name
+    where = f"assets/{team}/{name}/defs.yaml"
     try:
-        document = yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506  a safe one
-        archetype = str(document["type"]).removeprefix(ARCHETYPES)
-        return spec_of(folder, archetype, document["attributes"])
-    except yaml.YAMLError as error:
-        text = " ".join(str(error).split())
-        raise DeclarationError(f"assets/{folder}/defs.yaml: expected YAML: {text}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DeclarationError(
-            f"assets/{folder}/defs.yaml: expected `type` and `attributes` of an archetype,"
-            f" got {type(error).__name__}: {error}"
-        ) from error
+        document = yaml_reading.read(path.read_text("utf-8"))
+        archetype, attributes = fields.read(document, of_the_day=team in DAY_TEAMS)
+    except YamlError as error:
+        raise DeclarationError(f"{where}: expected YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DeclarationError(f"{where}: expected UTF-8: {error}") from error
+    except OSError as error:
+        raise DeclarationError(f"{where}: expected a file to read: {error.strerror}") from error
+    except FieldsError as error:
+        wrong = "; ".join(f"{where}: {line}" for line in error.lines)
+        raise DeclarationError(wrong) from error
+    return spec_of(f"{team}/{name}", archetype, attributes)
 
 
 def blocking_checks(part: str) -> list[CheckSpec]:

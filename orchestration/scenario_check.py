@@ -15,10 +15,9 @@ from pathlib import Path
 import assets
 from acme.lakehouse.contracts import ContractError
 from acme.lakehouse.teams import DAY_TEAMS
-from orchestration import declarations, scenarios
-from orchestration.registry import DeclarationError, declared_in
+from orchestration import scenarios
+from orchestration.registry import DeclarationError
 from orchestration.scenario_rows import ScenarioError
-from orchestration.specs import ProcessSpec
 
 PROBLEM = "**Problem.**"
 
@@ -30,17 +29,6 @@ def wrong(root: Path) -> list[str]:
         for path in sorted(root.glob("[a-z]*/*/defs.yaml"))
         for line in _of_process(path.parent)
     ]
-
-
-def require_declared(path: Path) -> None:
-    """Raise DeclarationError for what the location of a `defs.yaml` would refuse when it loads.
-
-    And for a function that its archetype or one of its checks needs and that is not there.
-    """
-    spec = declared_in(path)
-    declarations.require(spec)
-    if missing := list(_missing(spec)):
-        raise DeclarationError("; ".join(f"assets/{spec.folder}/{m}" for m in missing))
 
 
 def _of_process(folder: Path) -> Iterator[str]:
@@ -72,32 +60,6 @@ def _strays(where: str, folder: Path, found: list[Path]) -> Iterator[str]:
         used = path in found or (path.suffix == ".csv" and any(path.name in text for text in texts))
         if not used:
             yield f"{where}/scenarios/{path.name}: expected a NAME.yaml, or a CSV that one names"
-
-
-def _missing(spec: ProcessSpec) -> Iterator[str]:
-    match spec.archetype:
-        case "DbtModels":
-            for dataset in spec.writes:
-                model = f"models/{dataset.split('.')[1]}.sql"
-                if not (spec.path() / model).is_file():
-                    yield f"{model}: expected a model, got no such file"
-        case "Reconciliation" if spec.keys:
-            yield from _functions(spec, "process", ("left", "right"))
-        case _:
-            yield from _functions(spec, "process", ("run",))
-    yield from _functions(spec, "checks", tuple(check.name for check in spec.checks))
-
-
-def _functions(spec: ProcessSpec, name: str, functions: tuple[str, ...]) -> Iterator[str]:
-    if not functions:
-        return
-    if not (spec.path() / f"{name}.py").is_file():
-        yield f"{name}.py: expected {', '.join(functions)}, got no such file"
-        return
-    module = spec.module(name)
-    for function in functions:
-        if not callable(getattr(module, function, None)):
-            yield f"{name}.py: expected a function {function}, got none"
 
 
 def main() -> int:

@@ -7,20 +7,20 @@ nor Postgres; its form is in docs/reference/processes.md.
 from __future__ import annotations
 
 import csv
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from acme.domain.calendars import DEALING, Calendars, CutOff
 from acme.domain.day import Day
 from acme.lakehouse import contracts
-from acme.lakehouse.contracts import LOADER, Contract, ContractViolation
+from acme.lakehouse.contracts import Contract, ContractViolation
 from acme.lakehouse.csv_writing import csv_bytes
+from orchestration import yaml_reading
 from orchestration.computing import (
     KEEPS_ITS_CONTRACT,
     CheckResult,
@@ -41,6 +41,7 @@ from orchestration.scenario_rows import (
     origin_fields,
 )
 from orchestration.specs import ProcessSpec
+from orchestration.yaml_reading import YamlError
 
 FOLDER = "scenarios"
 SHOWN_MAX = 20
@@ -67,17 +68,6 @@ class Scenario:
     frames: dict[str, pl.DataFrame]
     expected: dict[str, list[Row]] | None
     fails: str | None
-
-
-class _Loader(LOADER):  # type: ignore[valid-type, misc]
-    """Refuses a key that is stated twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-            raise yaml.YAMLError(f"expected {repeated[0]} once, got it twice")
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return found
 
 
 def files(process: Path) -> list[Path]:
@@ -120,8 +110,8 @@ def read(path: Path) -> Scenario:
 def require(path: Path) -> None:
     """Run a scenario twice, the second time on rows in reverse order.
 
-    Raises ScenarioFailedError with the first differences, ScenarioError where the file cannot be
-    used, and whatever the process itself raises.
+    Raises ScenarioFailedError with the first differences or what the process raised, and
+    ScenarioError where the file cannot be used.
     """
     scenario = read(path)
     try:
@@ -140,8 +130,8 @@ def require(path: Path) -> None:
 
 def _document(where: str, path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  a safe one
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        document = yaml_reading.read(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, YamlError) as error:
         raise ScenarioError(f"{where}: expected YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ScenarioError(f"{where}: expected {', '.join(_KEYS)}, got {document!r}")
@@ -325,6 +315,8 @@ def _differences(scenario: Scenario, found: Judged) -> list[str]:
 
 
 def _stopped(check: CheckResult) -> str:
+    if check.name == KEEPS_ITS_CONTRACT:
+        return check.told
     first = check.failures.row(0, named=True)
     return (
         f"{check.on}: expected {check.name} to pass, got {check.failures.height} rows that break"

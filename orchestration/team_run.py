@@ -39,11 +39,7 @@ class ChecksFailedError(Exception):
     def __init__(self, spec: ProcessSpec, run_date: date, results: tuple[CheckResult, ...]) -> None:
         """Keep the results and say which failed, with the first row of each."""
         self.results = results
-        failed = [
-            f"{r.name} on {r.on}: {r.failures.height} rows, first {r.failures.row(0, named=True)}"
-            for r in results
-            if r.blocking and not r.passed
-        ]
+        failed = [r.told for r in results if r.blocking and not r.passed]
         super().__init__(
             f"{spec.folder} of {run_date}: nothing was written, for blocking checks failed:"
             f" {'; '.join(failed)}"

@@ -411,6 +411,13 @@ def of(dataset: str) -> Contract:
     return feed(name) if schema_name == "feed" else table(schema_name, name)
 
 
+def datasets() -> tuple[str, ...]:
+    """Return the full name of every contract, feeds first; no file is read."""
+    schemas = (*DAY_SCHEMAS, *team_schemas())
+    tables = (f"{schema}.{name}" for schema in schemas for name in _names(schema))
+    return (*(f"feed.{name}" for name in feed_names()), *tables)
+
+
 def everything() -> tuple[Contract, ...]:
     """Contracts of every feed, of every table of the business day, of every other team's."""
     of_teams = (contract for team in team_schemas() for contract in team_tables(team))
@@ -466,9 +473,24 @@ def _load(schema_name: SchemaName, name: str) -> Contract:
     try:
         document = yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506  a safe one
         return parse(document, schema_name, name)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        message = f"{path.name} of {schema_name}: {type(error).__name__}: {error}"
-        raise ContractError(message) from error
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        where = f"{FOLDER.name}/{path.relative_to(FOLDER).as_posix()}"
+        raise ContractError(f"{where}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """Return in one line what is wrong in a file."""
+    match error:
+        case ContractError():
+            return str(error)
+        case yaml.YAMLError():
+            return f"expected YAML: {' '.join(str(error).split())}"
+        case KeyError():
+            return f"expected {error.args[0]}, got none"
+        case AttributeError() | TypeError():
+            return "expected an ODCS contract, got lists, mappings or text in another's place"
+        case _:
+            return f"expected an ODCS contract: {' '.join(str(error).split())}"
 
 
 def parse(document: Mapping[str, Any], schema_name: SchemaName, name: str) -> Contract:
@@ -477,7 +499,7 @@ def parse(document: Mapping[str, Any], schema_name: SchemaName, name: str) -> Co
     if document["name"] != name or table_object["name"] != name:
         message = f"name is {document['name']!r}, expected {name!r} as the file is called"
         raise ContractError(message)
-    columns = tuple(_column(item) for item in table_object["properties"])
+    columns = tuple(_named_column(item) for item in table_object["properties"])
     keyed = sorted(
         (item["primaryKeyPosition"], item["name"])
         for item in table_object["properties"]
@@ -530,6 +552,16 @@ def _retention(properties: list[Mapping[str, Any]]) -> int:
     return years[0]
 
 
+def _named_column(item: Mapping[str, Any]) -> Column:
+    """Return a column; an error of it begins with its name."""
+    try:
+        return _column(item)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if not isinstance(item, dict):
+            raise
+        raise ContractError(f"column {item.get('name')}: {_told(error)}") from error
+
+
 def _column(item: Mapping[str, Any]) -> Column:
     dtype, arrow_type = _types(item["physicalType"])
     options = item.get("logicalTypeOptions", {})
@@ -563,8 +595,8 @@ def _types(sql_type: str) -> tuple[pl.DataType, pa.DataType]:
         precision, scale = int(decimal[1]), int(decimal[2])
         return pl.Decimal(precision, scale), pa.decimal128(precision, scale)
     if sql_type not in _PLAIN_TYPES:
-        message = f"unknown physicalType {sql_type!r}"
-        raise ContractError(message)
+        types = ", ".join((*_PLAIN_TYPES, "DECIMAL(p,s)"))
+        raise ContractError(f"physicalType: expected one of {types}, got {sql_type}")
     return _PLAIN_TYPES[sql_type]
 
 

@@ -9,12 +9,10 @@ from orchestration.components.archetypes import (
     Report,
 )
 from orchestration.components.day import LandFiles, LookBack, PublishDate, SealBatches
-from orchestration.components.fields import Check
 from orchestration.components.process import Process
 
 __all__ = [
     "Calculation",
-    "Check",
     "DbtModels",
     "Instruction",
     "LandFiles",

@@ -1,15 +1,11 @@
 """The six archetypes: what each adds to a process. Everything else is in `process`."""
 
 from orchestration.components.process import Process
+from orchestration.fields import FeedFields, InstructionFields, ReconciliationFields
 
 
-class LandedFeed(Process):
-    """Takes rows of landed files, `feed.<name>`, each with its file, row and time of receipt.
-
-    `accepted` names feeds whose taken keys are remembered and never change; the business day's.
-    """
-
-    accepted: list[str] = []
+class LandedFeed(Process, FeedFields):
+    """Takes rows of landed files, `feed.<name>`, each with its file, row and time of receipt."""
 
 
 class Calculation(Process):
@@ -28,25 +24,19 @@ class DbtModels(Process):
         return self.pool or "dbt"
 
 
-class Reconciliation(Process):
+class Reconciliation(Process, ReconciliationFields):
     """Holds `left(day, inputs)` and `right(day, inputs)` against each other, key by key.
 
     The outcome is one dataset: `keys`, `class`, and left_ and right_ of each column it `compares`.
     Without them `process.py` has a `run` of its own.
     """
 
-    keys: list[str] = []
-    compares: list[str] = []
 
-
-class Instruction(Process):
+class Instruction(Process, InstructionFields):
     """Makes rows that leave: `feed.<lands>` for the next run of the day, or `file` for `recipient`.
 
     What was instructed for a date never changes.
     """
-
-    lands: str | None = None
-    recipient: str | None = None
 
 
 class Report(Process):

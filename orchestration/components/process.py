@@ -12,55 +12,32 @@ from acme.evidence.versions import code_version, process_version
 from acme.lakehouse.home import Home
 from acme.lakehouse.lake import dataset_contract
 from acme.lakehouse.teams import DAY_TEAMS
-from orchestration import calendar_file, declarations
+from orchestration import calendar_file, declarations, process_code
 from orchestration.automation import condition
 from orchestration.components import of_teams, of_the_day
-from orchestration.components.fields import Automation, Check, Stage
 from orchestration.components.shown import asset_key
 from orchestration.deadlines import freshness
+from orchestration.fields import ProcessFields
 from orchestration.partitions import business_dates
-from orchestration.registry import ROOT, DeclarationError
+from orchestration.registry import DeclarationError
 from orchestration.specs import ProcessSpec, runbook_file, spec_of
 
 
-class Process(dg.Component, dg.Model, dg.Resolvable):
-    """A process: a folder `assets/<team>/<process>/`. Unknown fields are refused.
-
-    `stage` is for the business day alone; `automation` and `deadline` for all other teams.
-    `owner` is a person's mail address, beside the team, which follows from the folder. `runbook`
-    is a file of the repository: default the process's README, or the runbook of the day.
-    `versions`: dataset → major version of its contract that this was written for, if not 1.
-    """
-
-    description: str
-    stage: Stage | None = None
-    owner: str | None = None
-    reads: list[str] = []
-    reads_previous: list[str] = []
-    feeds: list[str] = []
-    writes: list[str]
-    checks: list[Check] = []
-    deadline: str | None = None
-    automation: Automation | None = None
-    pool: str | None = None
-    runbook: str | None = None
-    versions: dict[str, int] = {}
+class Process(ProcessFields, dg.Component, dg.Model, dg.Resolvable):
+    """A process: a folder `assets/<team>/<process>/`. Unknown fields are refused."""
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the process's assets and checks. Raises DeclarationError."""
         folder = "/".join(context.path.parts[-2:])
         spec = spec_of(folder, type(self).__name__, self.model_dump())
         declarations.require(spec)
-        if spec.stage is not None and self.automation is not None:
-            raise DeclarationError(
-                f"assets/{folder}/defs.yaml: automation: expected none beside a stage, for the"
-                " business day is run by its jobs"
-            )
         calendar = calendar_file.read(Home.from_env())
         partitions = business_dates(calendar)
         specs = self.asset_specs(spec, calendar)
         if spec.team in DAY_TEAMS:
             return of_the_day.definitions(spec, specs, partitions)
+        if wrong := list(process_code.missing(spec)):
+            raise DeclarationError("; ".join(wrong))
         # What cannot be imported is told when its location loads, not at the first run.
         if spec.archetype != "DbtModels":
             spec.module("process")
@@ -107,20 +84,11 @@ class Process(dg.Component, dg.Model, dg.Resolvable):
             "archetype": type(self).__name__,
             "contract": contract_file(dataset),
             "contract_version": contract.version,
-            "runbook": dg.MetadataValue.path(self._runbook(spec)),
+            "runbook": dg.MetadataValue.path(runbook_file(spec)),
             "reads_of_the_run_before": ", ".join(spec.reads_previous) or "nothing",
             "looks_back_for": ", ".join(spec.looks_back) or "nothing",
             "key": ", ".join(contract.key),
         } | ({"deadline": spec.deadline} if spec.deadline else {})
-
-    def _runbook(self, spec: ProcessSpec) -> str:
-        found = runbook_file(spec)
-        if self.runbook is not None and not (ROOT / found).is_file():
-            raise DeclarationError(
-                f"assets/{spec.folder}/defs.yaml: runbook: expected a file of the repository,"
-                f" got {found!r}"
-            )
-        return found
 
 
 def pools_are_taken() -> bool:

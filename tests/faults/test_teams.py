@@ -170,7 +170,7 @@ LIMIT = "40"
 # What is told of a team's location, or of its process `pots` where the location can be loaded.
 LOCATIONS = {
     "unreadable": "assets/unreadable/pots/defs.yaml: expected YAML",
-    "unknown_field": "wrong",
+    "unknown_field": "assets/unknown_field/pots/defs.yaml: wrong: expected a field of description",
     "no_import": "No module named 'nothing_of_that_name'",
     "for_ever": f"location for_ever: did not load within {LIMIT} s",
     "leaves": "location leaves: its process ended when it was to load",
@@ -184,6 +184,7 @@ PROCESSES = {
     "east/pots": "wait for each other: east/pots, west/after",
     "west/after": "wait for each other: east/pots, west/after",
 }
+UNREADABLE = {"unreadable", "unknown_field"}
 WELL = ["good/pots", "reader/after"]
 JUDGED = {"name": "judged", "description": "Made up."}
 
@@ -232,7 +233,7 @@ def test_each_mistake_is_told(failed: dict[str, str], name: str, told: str) -> N
 
 def test_nothing_else_is_told_to_have_failed(failed: dict[str, str]) -> None:
     # A folder that cannot be read names no process.
-    of_locations = {f"{team}/pots" for team in LOCATIONS if team != "unreadable"}
+    of_locations = {f"{team}/pots" for team in LOCATIONS if team not in UNREADABLE}
     assert set(failed) == {*LOCATIONS, *PROCESSES, *of_locations}
     assert failed["for_ever/pots"] == "not run, for its location failed"
 
@@ -242,7 +243,7 @@ def test_only_what_is_well_has_written(broken: Copy) -> None:
     listed = broken.acme("process", "list", "--json")
     assert listed.returncode == 1
     found = json.loads(listed.stdout)
-    assert set(found["broken"]) == {"unreadable"}
+    assert set(found["broken"]) == UNREADABLE
     states = {row["process"]: row["state"] for row in found["processes"]}
     assert [name for name, state in states.items() if state == "finished"] == []
     # D2 is published too, and nothing was run for it.
@@ -274,7 +275,7 @@ def test_before_it_lands_it_is_told_without_loading_anything(broken: Copy) -> No
     told = broken.python("orchestration.declared_check")
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
-    for team in ("unreadable", "no_owner"):
+    for team in ("unreadable", "unknown_field", "no_owner"):
         assert LOCATIONS[team] in told.stderr
     assert "got some in a circle: east/pots, west/after" in told.stderr
 

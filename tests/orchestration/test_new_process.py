@@ -16,8 +16,9 @@ from acme.cli.errors import CommandError
 from acme.cli.new_process import new_process as command
 from acme.lakehouse import contract_docs, contracts
 from orchestration import new_process, scenario_check, scenarios, workspace
+from orchestration.fields import ARCHETYPES
 from orchestration.new_process import make
-from orchestration.process_request import ARCHETYPES, Request, RequestError, column
+from orchestration.process_request import Request, RequestError, column
 from tests.lakehouse.odcs_schema import ODCS_SCHEMA
 from tests.orchestration.folders import Folders
 
@@ -153,14 +154,29 @@ def test_an_error_on_the_way_leaves_nothing(
     assert state(repository) == before
 
 
+def test_another_teams_broken_files_stop_nobody(repository: Path, folders: Folders) -> None:
+    folders.contract("treasury.fees", {"fee_id": "MONEY"}, {})
+    folders.process("treasury/fees", "Calculation", writes=["treasury.fees"], colour="red")
+    before = (repository / "docs/reference/datasets.md").read_bytes()
+    made = make(FEES, repository)
+    assert "workspace.yaml" in made.derived
+    contract = "data_contracts/treasury/fees.odcs.yaml: column fee_id: physicalType: exp"
+    assert [line for line in made.left if f"reference/datasets.md: {contract}" in line]
+    assert [line for line in made.left if "assets/treasury/fees/defs.yaml: colour: exp" in line]
+    assert (repository / "docs/reference/datasets.md").read_bytes() == before
+    assert "levies.platform_fees" in (repository / "data_contracts/baseline.json").read_text()
+    with pytest.raises(RequestError, match=r"expected a contract that can be read: data_contracts"):
+        make(replace(FEES, name="more", reads=("treasury.fees",)), repository)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"team": "ledger"}, "TEAM: expected one outside the business day, got ledger"),
-        ({"team": "core"}, "TEAM: expected a name as a_b1"),
+        ({"team": "core"}, "TEAM: expected a name that means nothing else, got core, which is res"),
         ({"team": "../x"}, "TEAM: expected a name as a_b1"),
         ({"name": "Platform"}, "NAME: expected a name as a_b1, of at most 40 characters"),
-        ({"name": "import"}, "NAME: expected a name as a_b1"),
+        ({"name": "import"}, "got import, a reserved word of Python"),
         ({"name": "a" * 41}, "NAME: expected a name as a_b1"),
         ({"table": "a-b"}, "--table: expected a name as a_b1"),
         ({"archetype": "Magic"}, "--archetype: expected one of LandedFeed, Calculation, DbtModels"),
@@ -241,10 +257,25 @@ def test_what_no_flag_says_is_asked(repository: Path, monkeypatch: pytest.Monkey
     assert "next: make test PROCESS=levies/fees" in done.output
 
 
+def test_an_unknown_archetype_is_refused_at_once(repository: Path) -> None:
+    done = CliRunner().invoke(command, ["levies", "fees", "--archetype", "Magic"], input="")
+    assert isinstance(done.exception, CommandError)
+    assert str(done.exception).startswith("--archetype: expected one of LandedFeed, Calculation,")
+    assert done.output == ""
+
+
+def test_a_bad_name_is_told_once(repository: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        make(replace(FEES, name="A", table="A", reads_previous=()), repository)
+    assert str(caught.value) == "NAME: expected a name as a_b1, of at most 40 characters, got 'A'"
+
+
 def test_no_answer_is_told_by_its_flag(repository: Path) -> None:
     before = state(repository)
     arguments = ["levies", "fees", "--archetype", "Calculation", "--problem", "x"]
     done = CliRunner().invoke(command, arguments, input="")
     assert isinstance(done.exception, CommandError)
-    assert str(done.exception) == "--owner: expected a flag or an answer, got none"
+    assert str(done.exception) == (
+        "--owner, --reads, --column, --automation, --deadline: expected flags or answers, got none"
+    )
     assert state(repository) == before

@@ -4,11 +4,12 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from orchestration import scenario_check, scenarios
+from orchestration import process_folder, scenario_check, scenarios
 from orchestration.registry import DeclarationError
 from orchestration.scenario_rows import ScenarioError
 from orchestration.scenarios import ScenarioFailedError
@@ -62,7 +63,8 @@ def made(
     folders: Folders, code: str = FEES, archetype: str = "Calculation", **more: object
 ) -> None:
     attributes = {"reads": ["core.pots"], "writes": ["treasury.fees"], "checks": [CHECK]}
-    folders.process(NAME, archetype, code, checks_code=CHECKS, **attributes | more)
+    given = {**attributes, "checks_code": CHECKS, **more}
+    folders.process(NAME, archetype, code, **given)
 
 
 def written(folders: Folders, text: str, name: str = "one.yaml") -> Path:
@@ -132,6 +134,12 @@ def test_differences_come_in_key_order_and_are_cut(treasury: Folders) -> None:
         ),
         ("member_ref: M, ", "member: M, ", "core.pots: row 1: expected columns run_date, book"),
         ("member_ref: M, ", "", "core.pots: row 1: member_ref: expected a value, got none"),
+        (
+            "2024-01-02",
+            "2024-02-31",
+            "core.pots: row 1: opened_on: expected a date YYYY-MM-DD, got",
+        ),
+        ("date: 2024-04-02", "date: 2024-02-31", "date: expected a date YYYY-MM-DD, got '2024-02-"),
         ("2024-01-02", "2024", "row 1: opened_on: expected a date YYYY-MM-DD, got 2024"),
         ("pot_id: A, member", "pot_id: 7, member", "pot_id: expected text in quotes, got 7"),
         ('"1.50"', "1.50", "amount: expected a whole number or text in quotes, got 1.5"),
@@ -144,7 +152,7 @@ def test_differences_come_in_key_order_and_are_cut(treasury: Folders) -> None:
         (
             "date: 2024-04-02",
             "date: 2024-04-02\ndate: 2024-04-03",
-            "expected date once, got it twice",
+            "expected date once, got it twice, in line 3",
         ),
         ("date: 2024-04-02", "date: [", "expected YAML"),
         (
@@ -204,6 +212,87 @@ def test_a_result_that_depends_on_the_order_of_rows_fails(treasury: Folders) -> 
 def test_other_tables_than_declared_are_told(treasury: Folders) -> None:
     made(treasury, FEES.replace("treasury.fees", "treasury.other"))
     with pytest.raises(ScenarioFailedError, match=r"expected the tables .*fees.*, got .*other"):
+        scenarios.require(written(treasury, GOOD))
+
+
+RUN = "import polars as pl\ndef run(day, inputs):\n    return "
+SIDES = "import polars as pl\ndef left(day, inputs):\n    return %s\ndef right(day, inputs):\n"
+SIDES += "    return pl.DataFrame({'pot_id': ['A'], 'amount': [1]})\n"
+COMPARED = {"archetype": "Reconciliation", "keys": ["pot_id"], "compares": ["amount"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "told"),
+    [
+        (
+            f"{RUN}inputs['core.pot']\n",
+            {},
+            'process.py:3: KeyError: inputs["core.pot"]: expected one of core.pots',
+        ),
+        (f"{RUN}1 / 0\n", {}, "process.py:3: ZeroDivisionError: division by zero"),
+        (
+            f"{RUN}inputs['core.pots'].select('pot')\n",
+            {},
+            "process.py:3: ColumnNotFoundError: ",
+        ),
+        ("1 / 0\n", {}, "process.py:1: ZeroDivisionError: division by zero"),
+        (f"{RUN}None\n", {}, "process.py: run: expected frames by table, got nothing"),
+        (f"{RUN}{{}}\n", {}, "process.py: run: expected the tables treasury.fees, got none"),
+        (
+            f"{RUN}{{'treasury.fees': inputs['core.pots'].lazy()}}\n",
+            {},
+            "process.py: run: treasury.fees: expected a frame, got LazyFrame",
+        ),
+        (
+            SIDES % "None",
+            COMPARED,
+            "process.py: left: expected a frame, got nothing",
+        ),
+        (
+            SIDES % "pl.DataFrame({'pot_id': ['A'], 'amount': [1.5]})",
+            COMPARED,
+            "process.py: left.amount: expected an exact type, got Float64",
+        ),
+        (
+            SIDES % "pl.DataFrame({'pot_id': ['A'], 'sum': [1]})",
+            COMPARED,
+            "process.py: left: expected a column amount, got pot_id, sum",
+        ),
+        (
+            FEES,
+            {"checks": [CHECK], "checks_code": "def none_of_b(day, inputs):\n    return True\n"},
+            "checks.py: none_of_b: expected a frame of the rows that break it, got bool",
+        ),
+        (
+            FEES,
+            {"checks": [CHECK], "checks_code": "def none_of_b(day, inputs):\n    raise OSError\n"},
+            "checks.py:2: OSError: no message",
+        ),
+    ],
+)
+def test_what_a_process_does_wrong_is_told_in_one_line(
+    treasury: Folders, code: str, more: dict[str, Any], told: str
+) -> None:
+    made(treasury, code, **more)
+    with pytest.raises(ScenarioFailedError) as caught:
+        scenarios.require(written(treasury, GOOD))
+    assert f"\n  assets/treasury/fees/{told}" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ('"1.50").cast(pl.Decimal(18, 2))', "amount: type: expected Decimal"),
+        ('amount=pl.lit("1.50").cast(pl.Decimal(18, 2))', "amount: missing_column: expected col"),
+    ],
+)
+def test_what_breaks_its_contract_is_told_with_its_column(
+    treasury: Folders, change: str, told: str
+) -> None:
+    assert change in FEES
+    made(treasury, FEES.replace(change, "1.5)" if "amount" not in change else "sum=pl.lit(1)"))
+    with pytest.raises(ScenarioFailedError, match=rf"\n  treasury\.fees\.{told}"):
         scenarios.require(written(treasury, GOOD))
 
 
@@ -288,16 +377,16 @@ def test_what_a_process_lacks_is_told(treasury: Folders) -> None:
 
 def test_a_declaration_is_held_against_contracts_and_code(treasury: Folders) -> None:
     path = treasury.assets / NAME / "defs.yaml"
-    scenario_check.require_declared(path)
+    process_folder.require(path)
     made(treasury, reads=["stage.price_book"])
     with pytest.raises(DeclarationError, match="reads: expected core or a team's schema"):
-        scenario_check.require_declared(path)
+        process_folder.require(path)
     made(treasury, checks=[CHECK | {"name": "something"}])
     with pytest.raises(DeclarationError, match=r"checks\.py: expected a function something"):
-        scenario_check.require_declared(path)
+        process_folder.require(path)
     made(treasury, archetype="DbtModels")
     with pytest.raises(DeclarationError, match=r"models/fees\.sql: expected a model"):
-        scenario_check.require_declared(path)
+        process_folder.require(path)
 
 
 def test_the_processes_that_are_there_lack_nothing() -> None:
