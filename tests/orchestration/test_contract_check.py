@@ -182,8 +182,10 @@ def test_what_is_declared_wrong_is_told_without_loading_anything(
     folders.process("treasury/fees", "Calculation", "1/0", writes=["treasury.fees"],
                     reads=["audit.seen"], owner="nobody")  # fmt: skip
     assert declared_check.main() == 1
-    owner, circle = capsys.readouterr().err.splitlines()
+    owner, code, circle = capsys.readouterr().err.splitlines()
     assert owner == (
         f"{FEES}: owner: expected a mail address, got 'nobody'; the team is an owner anyway"
     )
+    assert code.startswith("assets/treasury/fees/process.py")
+    assert code.endswith(", got none")
     assert circle.endswith("got some in a circle: audit/seen, treasury/fees")

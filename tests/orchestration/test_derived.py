@@ -25,6 +25,10 @@ def loaded(folders: Folders, archetype: str = "Calculation", **attributes: objec
     folders.contract("treasury.fees", {"fee_id": "VARCHAR"}, {"amount": "DECIMAL(18,2)"})
     folders.contract("feed.invoices", {"fee_id": "VARCHAR"}, {}, team="treasury")
     code = CHECKS if "checks" in attributes else ""
+    if archetype == "DbtModels":
+        model = folders.assets / "treasury/fees/models/fees.sql"
+        model.parent.mkdir(parents=True)
+        model.write_text("select 1", "utf-8")
     folders.process(
         "treasury/fees",
         archetype,
