@@ -171,9 +171,10 @@ LIMIT = "40"
 LOCATIONS = {
     "unreadable": "assets/unreadable/pots/defs.yaml: expected YAML",
     "unknown_field": "assets/unknown_field/pots/defs.yaml: wrong: expected a field of description",
-    "no_import": "No module named 'nothing_of_that_name'",
+    "no_import": "cannot import name 'nothing_of_that_name'",
     "for_ever": f"location for_ever: did not load within {LIMIT} s",
     "leaves": "location leaves: its process ended when it was to load",
+    "not_pure": "assets/not_pure/pots/process.py:1: ",
     "no_owner": "assets/no_owner/pots/defs.yaml: owner: expected a mail address, got 'nobody'",
 }
 PROCESSES = {
@@ -197,9 +198,11 @@ def broken(copy: Copy) -> Copy:
     copy.team("unreadable")
     copy.defs("unreadable").write_text("type: [", "utf-8")
     copy.team("unknown_field", wrong=1)
-    copy.team("no_import", "import nothing_of_that_name\n")
-    copy.team("for_ever", "import time\nwhile True:\n    time.sleep(1)\n")
-    copy.team("leaves", "import os\nos._exit(7)\n")
+    copy.team("no_import", f"from acme.domain import nothing_of_that_name\n{COUNT}")
+    copy.team("for_ever", f"while True:\n    pass\n{COUNT}")
+    copy.team("leaves")
+    (copy.root / "assets/leaves/__init__.py").write_text("import os\nos._exit(7)\n", "utf-8")
+    copy.team("not_pure", f"import os\n{COUNT}")
     copy.team("no_owner", owner="nobody")
     copy.team("raises", "def run(day, inputs):\n    return {'raises.pots': 1 / 0}\n")
     copy.follower("orphan", "raises.pots")
