@@ -174,7 +174,6 @@ LOCATIONS = {
     "no_import": "cannot import name 'nothing_of_that_name'",
     "for_ever": f"location for_ever: did not load within {LIMIT} s",
     "leaves": "location leaves: its process ended when it was to load",
-    "not_pure": "assets/not_pure/pots/process.py:1: ",
     "no_owner": "assets/no_owner/pots/defs.yaml: owner: expected a mail address, got 'nobody'",
 }
 PROCESSES = {
@@ -202,7 +201,6 @@ def broken(copy: Copy) -> Copy:
     copy.team("for_ever", f"while True:\n    pass\n{COUNT}")
     copy.team("leaves")
     (copy.root / "assets/leaves/__init__.py").write_text("import os\nos._exit(7)\n", "utf-8")
-    copy.team("not_pure", f"import os\n{COUNT}")
     copy.team("no_owner", owner="nobody")
     copy.team("raises", "def run(day, inputs):\n    return {'raises.pots': 1 / 0}\n")
     copy.follower("orphan", "raises.pots")
